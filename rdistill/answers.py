@@ -1,0 +1,48 @@
+"""The declared answer format: a rationale, then a marker, then the final answer.
+
+    Tom has 3 apples and buys 4. 3 + 4 = 7.
+    #### 7
+
+Linear string scans only: model text is hostile.
+"""
+
+from typing import NamedTuple
+
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+
+
+class Parts(NamedTuple):
+    """A completion split in two; `answer` is None where the marker is missing."""
+
+    rationale: str
+    answer: str | None
+
+
+def split_answer(text: str, marker: str) -> Parts:
+    """Split at the last marker; the answer is the rest of that line."""
+    head, found, tail = text.rpartition(marker)
+    if not found:
+        return Parts(text.strip(), None)
+    answer = tail.strip().split("\n", 1)[0].strip()
+    return Parts(head.strip(), answer or None)
+
+
+def join_answer(rationale: str, answer: str, marker: str) -> str:
+    """The inverse of split_answer."""
+    return f"{rationale}\n{marker} {answer}" if rationale else f"{marker} {answer}"
+
+
+def normalise_reasoning(text: str, reasoning: str | None = None) -> tuple[str | None, str, bool]:
+    """Separate thinking from the reply, wherever the server put it.
+
+    Returns (reasoning, text, finished): `finished` is False where a <think> was opened and never closed, so that what
+    follows is not an answer. A lone </think> (the template opened it in the prompt) counts as a close.
+    """
+    if reasoning:
+        return reasoning.strip(), text.strip(), True
+    if THINK_CLOSE in text:
+        head, _, tail = text.rpartition(THINK_CLOSE)
+        return head.replace(THINK_OPEN, "").strip(), tail.strip(), True
+    if THINK_OPEN in text:
+        return text.replace(THINK_OPEN, "").strip(), "", False
+    return None, text.strip(), True

@@ -1,0 +1,484 @@
+"""The one YAML file: its schema, its loader, its `key=value` overrides.
+
+    config = load_config("configs/quickstart.yaml", ["dpo.beta=0.2"])
+
+Each stage has one frozen section; unknown keys are refused with the nearest known one. Nothing here loads a model.
+"""
+
+import difflib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rdistill.errors import ConfigError
+from rdistill.records import StudentMode, TeacherMode
+
+MAX_CONFIG_BYTES, MAX_CONFIG_NODES, MAX_CONFIG_DEPTH = 1 << 20, 10_000, 50
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the config: frozen, strict about its keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
+
+
+class Fields(Section):
+    """Which column of a data file holds what. A column may be a path into nested rows: `extra.answer`."""
+
+    prompt: str = "prompt"
+    """Column with the question (text), or with a list of chat messages."""
+    gold: str | None = "gold"
+    """Column with the expected answer; null for data without one."""
+    tools: str | None = None
+    """Column with the tools' JSON schemas."""
+    domain: str | None = None
+    """Column with the domain's name, where rows differ."""
+
+
+class Source(Section):
+    """One origin of problems: a file, a hub data set, or a procedural task. Exactly one of path, hub, task."""
+
+    path: str | None = None
+    """JSONL, CSV or Parquet file (optionally .gz), looked for under `data_dir`."""
+    hub: str | None = None
+    """Id of a data set on the hub."""
+    revision: str | None = None
+    subset: str | None = None
+    hub_split: str = "train"
+    task: str | None = None
+    """`word_problems`, or `reasoning_gym:NAME`."""
+    options: dict[str, Any] = {}
+    """Arguments of the procedural task."""
+    size: Positive | None = None
+    """How many problems: the number to make (a task), or the most to read (a file)."""
+    fields: Fields = Fields()
+    gold_format: Literal["text", "equation", "hashes", "json"] = "text"
+    """`equation`: arithmetic to evaluate; `hashes`: what follows `####` (GSM8K); `json`: parsed."""
+    split: Literal["train", "dev", "test", "auto"] = "auto"
+    """`auto` draws dev and test by fraction; a data set with its own test file names it here."""
+    domain: str = "general"
+    pool: Literal["real", "synthetic", "adversarial", "domain"] = "real"
+
+    @model_validator(mode="after")
+    def one_origin(self) -> Self:
+        named = [k for k in ("path", "hub", "task") if getattr(self, k)]
+        if len(named) != 1:
+            raise ValueError(f"a source needs exactly one of path, hub, task; got {named or 'none'}")
+        if self.task and self.size is None:
+            raise ValueError(f"task {self.task!r} needs a size: the number of problems to make")
+        return self
+
+
+class PromptsConfig(Section):
+    """Where problems come from and how they are split."""
+
+    sources: Annotated[list[Source], Field(min_length=1)]
+    dev_fraction: Fraction = 0.1
+    """Share of the train rows set aside for choices (early stop, levers); whole clusters at a time."""
+    test_fraction: Fraction = 0.1
+    """Share of `auto` rows set aside for the final numbers; 0 where a source names its own test split."""
+    near_duplicate: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Jaccard similarity of word 3-grams from which two prompts are one cluster; 1 means exact duplicates only."""
+
+
+class AnswerConfig(Section):
+    """The declared answer format."""
+
+    marker: Annotated[str, Field(min_length=1)] = "####"
+    """What stands before the final answer, on the last line."""
+
+
+class Sampling(Section):
+    """How a model's tokens are drawn."""
+
+    temperature: Annotated[float, Field(ge=0)] = 0.8
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    max_tokens: Positive = 512
+
+
+class VllmConfig(Section):
+    """Options of the in-process vLLM engine."""
+
+    max_model_len: Positive = 2048
+    max_num_seqs: Positive = 64
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
+    tensor_parallel_size: Positive = 1
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
+    cpu_kv_cache_gib: Positive = 2
+    """KV cache on CPU, in GiB."""
+    enforce_eager: bool | None = None
+    """null: eager on CPU (compiling takes minutes there), compiled on GPUs."""
+
+
+class WorkedExample(Section):
+    """A question with the full reply that the teacher should imitate."""
+
+    question: str
+    reply: str
+
+
+class TeacherConfig(Section):
+    """Who supervises, and how much of it is asked for."""
+
+    engine: Literal["vllm", "openai"] = "vllm"
+    model: str
+    """Hub id, local folder, `bundled:NAME`, or the model's name at the endpoint."""
+    revision: str | None = None
+    base_url: str | None = None
+    """OpenAI-compatible endpoint, e.g. http://127.0.0.1:8000/v1."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Name of the environment variable with the key; the key itself never stands in a config."""
+    mode: TeacherMode = "rationale"
+    system: str = "Reason step by step in a few short sentences. Then write the final answer on a line of its own after '####'."
+    critique: str = "List the mistakes in the solution above, if there are any. Be brief."
+    revise: str = "Write the corrected solution in the same format, with the final answer after '####'."
+    tools: list[Literal["calculator", "python"]] = ["calculator"]
+    """What a tool trace may call."""
+    max_turns: Positive = 4
+    """Most model turns in one tool trace."""
+    examples: list[WorkedExample] = []
+    """Worked examples put before each problem (the student never sees them)."""
+    sampling: Sampling = Sampling()
+    samples_per_round: Positive = 4
+    max_samples: Positive = 8
+    """Samples per problem at most; sampling stops early when `want_pass` and `want_fail` are met."""
+    want_pass: Positive = 1
+    want_fail: Annotated[int, Field(ge=0)] = 1
+    concurrency: Positive = 64
+    """Requests in flight at once."""
+    timeout_s: Annotated[float, Field(gt=0)] = 300
+    """Longest wait for one completion."""
+    vllm: VllmConfig = VllmConfig()
+
+    @model_validator(mode="after")
+    def endpoint_named(self) -> Self:
+        if self.engine == "openai" and not self.base_url:
+            raise ValueError("engine 'openai' needs base_url, e.g. base_url: http://127.0.0.1:8000/v1")
+        if self.mode == "tool_trace" and not self.tools:
+            raise ValueError("mode 'tool_trace' needs at least one tool, e.g. tools: [calculator]")
+        return self
+
+
+class VerifierSpec(Section):
+    """A verifier by name (or path/to/file.py:Class) with its options."""
+
+    name: str
+    required: bool = True
+    """A required verifier must pass; an advisory one is only recorded."""
+    options: dict[str, Any] = {}
+
+
+class VerifyConfig(Section):
+    """Who decides what may be learned from, and within which limits."""
+
+    verifiers: Annotated[list[VerifierSpec], Field(min_length=1)] = [VerifierSpec(name="math")]
+    workers: Positive = 2
+    timeout_s: Annotated[float, Field(gt=0)] = 5
+    """Wall-clock limit of one check; the worker is killed and the verdict is `unverifiable`."""
+    memory_mb: Positive = 2048
+
+
+class SelectConfig(Section):
+    """Which verified samples become training examples."""
+
+    max_per_problem: Positive = 2
+    prefer: Literal["shortest", "confident", "first"] = "shortest"
+    modes: Annotated[list[StudentMode], Field(min_length=1)] = ["explain", "direct"]
+    """What the student learns side by side, told apart by its system prompt."""
+
+
+class PairConfig(Section):
+    """Which preferences are built."""
+
+    sources: list[Literal["best_of_n", "revision", "tool_trace", "concise"]] = ["best_of_n", "revision", "concise"]
+    max_per_problem: Positive = 2
+    """Per source."""
+    concise_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    """A concise pair's chosen answer is at most this fraction of the rejected one's length."""
+
+
+class StudentConfig(Section):
+    """Who learns, and the system prompt that asks it for each mode."""
+
+    model: str
+    """Hub id, local folder, or `bundled:NAME`."""
+    revision: str | None = None
+    prompts: dict[StudentMode, str] = {
+        "explain": "Reason step by step, then give the final answer after '####'.",
+        "direct": "Give the final answer only.",
+        "tool": "Answer with the help of the calculator tool.",
+    }
+
+
+class LoraConfig(Section):
+    """Low-rank adapters instead of full weights; merged when saved."""
+
+    rank: Positive = 16
+    alpha: Positive = 32
+    dropout: Fraction = 0.0
+    target_modules: str | list[str] = "all-linear"
+
+
+class SpanWeights(Section):
+    """Weight of each supervised token by its role: loss = sum(w * ce) / sum(w). Prompt tokens weigh 0."""
+
+    rationale: Annotated[float, Field(ge=0)] = 1.0
+    answer: Annotated[float, Field(ge=0)] = 1.0
+    tool_call: Annotated[float, Field(ge=0)] = 1.0
+    tool_result: Annotated[float, Field(ge=0)] = 0.0
+
+
+class TrainConfig(Section):
+    """What both training stages share. Batch sizes count rows (pairs in DPO)."""
+
+    learning_rate: Annotated[float, Field(gt=0)]
+    epochs: Annotated[float, Field(gt=0)]
+    batch_size: Positive
+    """Rows per optimizer step over all ranks; any number of ranks trains the same curve."""
+    micro_batch_size: Positive = 8
+    """Rows per rank in one forward pass, at most."""
+    max_length: Positive = 1024
+    """Tokens; a longer row is dropped and counted, never cut."""
+    warmup_ratio: Fraction = 0.1
+    scheduler: Literal["linear", "cosine", "constant_with_warmup"] = "cosine"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Of the forward pass; master weights stay float32."""
+    gradient_checkpointing: bool = False
+    lora: LoraConfig | None = None
+    deepspeed: str | None = None
+    """DeepSpeed JSON; null picks the one that fits the device (ZeRO-2; on CPU without offload)."""
+    ranks: Positive | None = None
+    """Processes; null: one per GPU, on CPU one per two physical cores, at least one."""
+    save_every: Annotated[int, Field(ge=0)] = 0
+    """Steps between checkpoints; 0 means only the final model."""
+    log_every: Positive = 5
+
+
+class SftConfig(TrainConfig):
+    """Stage 1: span-weighted supervised fine-tuning."""
+
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    epochs: Annotated[float, Field(gt=0)] = 3
+    batch_size: Positive = 16
+    weights: SpanWeights = SpanWeights()
+
+
+class DpoConfig(TrainConfig):
+    """Stage 2: direct preference optimisation from the SFT model, its own reference."""
+
+    enabled: bool = True
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-6
+    epochs: Annotated[float, Field(gt=0)] = 1
+    batch_size: Positive = 16
+    micro_batch_size: Positive = 4
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    loss: Literal["sigmoid", "ipo"] = "sigmoid"
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    nll_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the chosen answer's negative log-likelihood (an anchor against likelihood collapse)."""
+
+
+ModelRole = Literal["base", "sft", "dpo", "teacher"]
+
+
+class EvaluateConfig(Section):
+    """What is measured on held-out items, always greedy."""
+
+    split: Literal["dev", "test"] = "test"
+    limit: Positive | None = None
+    models: Annotated[list[ModelRole], Field(min_length=1)] = ["base", "sft", "dpo", "teacher"]
+    modes: Annotated[list[StudentMode], Field(min_length=1)] = ["explain", "direct"]
+    max_tokens: dict[StudentMode, Positive] = {"explain": 256, "direct": 32, "tool": 128}
+    examples: Positive = 8
+    """Side-by-side examples in the report."""
+
+
+class SandboxConfig(Section):
+    """Where model-written code runs."""
+
+    require: Literal["strong", "medium"] = "strong"
+    timeout_s: Annotated[float, Field(gt=0)] = 5
+    memory_mb: Positive = 512
+
+
+class Config(Section):
+    """A whole run."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    run_dir: str | None = None
+    """Default: runs/NAME under the current folder."""
+    data_dir: str | None = None
+    """Folder that relative data paths start from; default: the config file's folder."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    prompts: PromptsConfig
+    answer: AnswerConfig = AnswerConfig()
+    teacher: TeacherConfig
+    verify: VerifyConfig = VerifyConfig()
+    select: SelectConfig = SelectConfig()
+    pair: PairConfig = PairConfig()
+    student: StudentConfig
+    sft: SftConfig = SftConfig()
+    dpo: DpoConfig = DpoConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    sandbox: SandboxConfig = SandboxConfig()
+
+    @model_validator(mode="after")
+    def fields_agree(self) -> Self:
+        for mode in {*self.select.modes, *self.evaluate.modes}:
+            if mode not in self.student.prompts:
+                raise ValueError(f"student.prompts has no prompt for mode {mode!r}; add student.prompts.{mode}")
+        if "tool" in self.select.modes and self.teacher.mode != "tool_trace":
+            raise ValueError("select.modes names 'tool' but teacher.mode is not 'tool_trace'; no tool call to learn from")
+        if self.teacher.max_samples < self.teacher.want_pass:
+            raise ValueError(
+                f"teacher.max_samples={self.teacher.max_samples} is below teacher.want_pass={self.teacher.want_pass}; raise it"
+            )
+        return self
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses duplicate keys, aliases that multiply, and trees too large or too deep."""
+
+    nodes = 0
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.nodes += 1
+        self.depth += 1
+        if self.nodes > MAX_CONFIG_NODES or self.depth > MAX_CONFIG_DEPTH:
+            raise yaml.YAMLError(f"more than {MAX_CONFIG_NODES} nodes or {MAX_CONFIG_DEPTH} levels")
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not allowed")
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+        keys = [self.construct_object(k, deep=True) for k, _ in node.value]
+        for key in keys:
+            if not isinstance(key, str):
+                raise yaml.YAMLError(f"line {node.start_mark.line + 1}: key {key!r} is not text; put it in quotes")
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"line {node.start_mark.line + 1}: key {key!r} stands twice")
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, origin: str) -> Any:
+    """Parse YAML text into plain values. Raises ConfigError with the line."""
+    try:
+        # _Loader is a SafeLoader: no tags, no objects.
+        loader = _Loader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{origin}: not a YAML config: {' '.join(str(error).split())}; mend the file") from None
+
+
+def apply_override(tree: dict, override: str) -> None:
+    """Set `a.b.0.c=value` in a parsed config; the value is YAML."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"override {override!r} is not key=value; write e.g. dpo.beta=0.2")
+    value = parse_yaml(text, f"override {override!r}")
+    here: Any = tree
+    *parents, last = key.split(".")
+    for depth, part in enumerate([*parents, last]):
+        is_last = depth == len(parents)
+        if isinstance(here, list):
+            if not part.isdigit() or int(part) >= len(here):
+                raise ConfigError(f"override {override!r}: {part!r} is no index of a list of {len(here)}")
+            if is_last:
+                here[int(part)] = value
+            else:
+                here = here[int(part)]
+        elif isinstance(here, dict):
+            if is_last:
+                here[part] = value
+            else:
+                here[part] = here.get(part) if isinstance(here.get(part), dict | list) else {}
+                here = here[part]
+        else:
+            raise ConfigError(f"override {override!r}: {part!r} is below a value that holds no keys")
+
+
+def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
+    """Read, override and validate a config; relative data paths are resolved against its folder.
+
+    Raises ConfigError: one sentence with the field, the value got, what was expected.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        text = path.read_text(encoding="utf-8") if size <= MAX_CONFIG_BYTES else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); name an existing YAML file") from None
+    if text is None:
+        raise ConfigError(f"{path}: {size} bytes; a config is at most {MAX_CONFIG_BYTES}")
+    tree = parse_yaml(text, str(path))
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: holds {type(tree).__name__}, expected a mapping of sections (name, prompts, teacher, ...)")
+    for override in overrides or []:
+        apply_override(tree, override)
+    tree["data_dir"] = str(Path(tree["data_dir"] if tree.get("data_dir") else path.parent).resolve())
+    tree["run_dir"] = tree.get("run_dir") or f"runs/{tree.get('name', 'unnamed')}"
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {explain_validation(error)}") from None
+
+
+def explain_validation(error: ValidationError) -> str:
+    """One sentence from pydantic's list: the field, the value got, what was expected."""
+    errors = error.errors(include_url=False)
+    first = errors[0]
+    where = ".".join(str(p) for p in first["loc"])
+    more = f" ({len(errors) - 1} more like it)" if len(errors) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = sorted(_known_keys(first["loc"][:-1]))
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        return f"unknown key {where!r}; {hint}{more}"
+    if first["type"] == "missing":
+        return f"{where} is missing; add it{more}"
+    if first["type"] == "value_error":
+        return f"{where + ': ' if where else ''}{first['ctx']['error']}{more}"
+    got = json.dumps(first["input"], default=str)
+    got = got if len(got) <= 80 else got[:77] + "..."
+    expected = first["msg"][0].lower() + first["msg"][1:]
+    return f"{where}={got}: {expected}; change it{more}"
+
+
+def _known_keys(loc: tuple) -> set[str]:
+    """The keys allowed at a location of Config."""
+    here: Any = Config
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        field = here.model_fields.get(part) if isinstance(here, type) and issubclass(here, BaseModel) else None
+        if field is None:
+            return set()
+        here = next((a for a in _flatten(field.annotation) if isinstance(a, type) and issubclass(a, BaseModel)), None)
+        if here is None:
+            return set()
+    return set(here.model_fields)
+
+
+def _flatten(annotation: Any) -> list[Any]:
+    """A type and the types inside it."""
+    return [annotation, *(inner for arg in getattr(annotation, "__args__", ()) for inner in _flatten(arg))]
+
+
+def dump_config(config: Config) -> str:
+    """The resolved config as YAML, nulls kept: reading it back gives the same run."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)

@@ -1,0 +1,188 @@
+"""The run's ledger: one SQLite file that holds every record from the moment it exists.
+
+One writer thread commits in groups (WAL, synchronous=FULL): `await ledger.put(record)` returns when the record is on
+disk, so nothing downstream ever sees a row that a kill could take away. Rows are keyed by content hash: writing one
+twice changes nothing. Readers use their own connection and may be other processes.
+"""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TypeVar
+
+from rdistill.errors import DataError
+from rdistill.records import Example, Pair, Problem, Record, Sample, Verdict
+
+SCHEMA_VERSION = 1
+MAX_GROUP = 512
+
+# Beside the record itself, each table has the columns that rows are looked up by.
+TABLES: dict[type[Record], tuple[str, tuple[str, ...]]] = {
+    Problem: ("problems", ("split", "cluster")),
+    Sample: ("samples", ("problem_id", "parent_id", "engine")),
+    Verdict: ("verdicts", ("sample_id", "verifier", "version")),
+    Example: ("examples", ("sample_id", "mode")),
+    Pair: ("pairs", ("problem_id", "chosen_id", "rejected_id")),
+}
+R = TypeVar("R", bound=Record)
+
+
+def row_key(record: Record) -> str:
+    """The primary key: the record's id, or for a verdict what it judges and by whom."""
+    if isinstance(record, Verdict):
+        return f"{record.sample_id}:{record.verifier}:{record.version}"
+    return record.id  # type: ignore[attr-defined]
+
+
+class Ledger:
+    """Open (or create) a ledger. Use as a context manager; `read_only` takes no writer thread.
+
+    Raises: DataError if the file is not a ledger of this version.
+    """
+
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+        self.path = Path(path)
+        self._queue: queue.SimpleQueue = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._local = threading.local()
+        if read_only:
+            if not self.path.exists():
+                raise DataError(f"{self.path}: no ledger here; name the folder of a run")
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._connect() as db:
+                self._create(db)
+            db.close()
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{self.path}: not a usable ledger ({error}); move it away to start afresh") from None
+        self._writer = threading.Thread(target=self._write_loop, name="ledger-writer", daemon=True)
+        self._writer.start()
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, timeout=30)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        return db
+
+    def _create(self, db: sqlite3.Connection) -> None:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version not in (0, SCHEMA_VERSION):
+            raise DataError(f"{self.path}: ledger version {version}, this rdistill reads {SCHEMA_VERSION}; use a new run_dir")
+        db.execute("CREATE TABLE IF NOT EXISTS generations (key TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID")
+        for table, columns in TABLES.values():
+            names = "".join(f", {c} TEXT" for c in columns)
+            db.execute(f"CREATE TABLE IF NOT EXISTS {table} (key TEXT PRIMARY KEY, json TEXT NOT NULL{names})")
+            db.execute(f"CREATE INDEX IF NOT EXISTS {table}_{columns[0]} ON {table} ({columns[0]})")
+        db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+    # Writing
+
+    def submit(self, *records: Record, generation: tuple[str, str] | None = None) -> Future:
+        """Queue records (and a generation as key and JSON) for one transaction; the future is done when durable."""
+        assert self._writer is not None, "ledger opened read-only"
+        done: Future = Future()
+        self._queue.put((records, generation, done))
+        return done
+
+    async def put(self, *records: Record, generation: tuple[str, str] | None = None) -> None:
+        """Write and wait until it is on disk, without blocking the event loop."""
+        await asyncio.wrap_future(self.submit(*records, generation=generation))
+
+    def write(self, records: Iterable[Record]) -> None:
+        """Write many records in one transaction and wait."""
+        self.submit(*records).result()
+
+    def replace(self, kind: type[R], records: Iterable[R]) -> None:
+        """Make `records` the only ones of their kind, in one transaction."""
+        assert self._writer is not None, "ledger opened read-only"
+        done: Future = Future()
+        self._queue.put((tuple(records), kind, done))
+        done.result()
+
+    def _write_loop(self) -> None:
+        db = self._connect()
+        while (first := self._queue.get()) is not None:
+            group = [first]
+            while len(group) < MAX_GROUP and not self._queue.empty():
+                if (item := self._queue.get()) is None:
+                    self._queue.put(None)
+                    break
+                group.append(item)
+            try:
+                with db:
+                    for records, extra, _ in group:
+                        self._insert(db, records, extra)
+            except Exception as error:  # every waiter learns why; the loop goes on
+                for _, _, done in group:
+                    done.set_exception(error)
+            else:
+                for _, _, done in group:
+                    done.set_result(None)
+        db.close()
+
+    @staticmethod
+    def _insert(db: sqlite3.Connection, records: tuple[Record, ...], extra: type[Record] | tuple[str, str] | None) -> None:
+        if isinstance(extra, type):
+            db.execute(f"DELETE FROM {TABLES[extra][0]}")
+        elif extra is not None:
+            db.execute("INSERT OR IGNORE INTO generations VALUES (?, ?)", extra)
+        for record in records:
+            table, columns = TABLES[type(record)]
+            values = [row_key(record), record.model_dump_json(), *(getattr(record, c) for c in columns)]
+            db.execute(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(values))})", values)
+
+    # Reading
+
+    @property
+    def _reader(self) -> sqlite3.Connection:
+        if not hasattr(self._local, "db"):
+            self._local.db = sqlite3.connect(self.path, timeout=30)
+        return self._local.db
+
+    def generation(self, key: str) -> str | None:
+        """The stored completion (JSON) of a generation key."""
+        row = self._reader.execute("SELECT json FROM generations WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def rows(self, kind: type[R], **where: str) -> Iterator[R]:
+        """Records of a kind in insertion order, filtered by lookup columns: `rows(Sample, problem_id=...)`."""
+        table, columns = TABLES[kind]
+        assert set(where) <= set(columns), f"{table} cannot be looked up by {set(where) - set(columns)}"
+        clause = " AND ".join(f"{c} = ?" for c in where)
+        sql = f"SELECT json FROM {table}{' WHERE ' + clause if clause else ''} ORDER BY rowid"
+        for (text,) in self._reader.execute(sql, tuple(where.values())):
+            yield kind.model_validate_json(text)
+
+    def get(self, kind: type[R], key: str) -> R | None:
+        """One record by its key."""
+        row = self._reader.execute(f"SELECT json FROM {TABLES[kind][0]} WHERE key = ?", (key,)).fetchone()
+        return kind.model_validate_json(row[0]) if row else None
+
+    def find(self, prefix: str) -> list[Record]:
+        """Every record whose key starts with `prefix` (an id, or the first digits of one)."""
+        found: list[Record] = []
+        for kind, (table, _) in TABLES.items():
+            sql = f"SELECT json FROM {table} WHERE key >= ? AND key < ? ORDER BY rowid LIMIT 20"
+            found += [kind.model_validate_json(t) for (t,) in self._reader.execute(sql, (prefix, prefix + "\uffff"))]
+        return found
+
+    def count(self, kind: type[Record]) -> int:
+        return self._reader.execute(f"SELECT COUNT(*) FROM {TABLES[kind][0]}").fetchone()[0]
+
+    def close(self) -> None:
+        """Commit what is queued and stop the writer."""
+        if self._writer is not None:
+            self._queue.put(None)
+            self._writer.join()
+            self._writer = None
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -1,0 +1,125 @@
+"""A run on disk: every file name of a run lives here, with the lock and the stage manifests.
+
+    RUN/ config.yaml  ledger.sqlite  stages/STAGE/{manifest.json,metrics.jsonl,result.json}  data/{sft,pairs}.parquet
+         models/{sft,dpo}/  evaluation/scorecard.json  report.html  logs/attempt_N/  logs/latest
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rdistill.errors import DataError
+
+
+def write_durable(path: Path, data: str | bytes) -> None:
+    """Write a file so that a kill leaves the old one or the new one, whole: temp, fsync, rename, fsync of the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as f:
+            f.write(data.encode() if isinstance(data, str) else data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """fsync a folder, so that renames in it are durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class RunFolder:
+    """The paths of one run."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).resolve()
+        self.config = self.root / "config.yaml"
+        self.ledger = self.root / "ledger.sqlite"
+        self.sft_data = self.root / "data" / "sft.parquet"
+        self.pairs_data = self.root / "data" / "pairs.parquet"
+        self.scorecard = self.root / "evaluation" / "scorecard.json"
+        self.report = self.root / "report.html"
+        self.logs = self.root / "logs"
+
+    def model(self, stage: str) -> Path:
+        """Folder of the model that `sft` or `dpo` made."""
+        return self.root / "models" / stage
+
+    def stage(self, name: str) -> Path:
+        return self.root / "stages" / name
+
+    def manifest(self, stage: str) -> Path:
+        """Written last: its presence means that the stage is done."""
+        return self.stage(stage) / "manifest.json"
+
+    def metrics(self, stage: str) -> Path:
+        """Training curve, one JSON object a line: {"step", "epoch", "loss", "learning_rate", ...}."""
+        return self.stage(stage) / "metrics.jsonl"
+
+    def result(self, stage: str) -> Path:
+        """What the stage counted, as one JSON object; it becomes the manifest's `result`."""
+        return self.stage(stage) / "result.json"
+
+    def read_manifest(self, stage: str) -> dict[str, Any] | None:
+        """The stage's manifest, or None if it is not done (or its manifest is damaged)."""
+        try:
+            return json.loads(self.manifest(stage).read_text())
+        except (OSError, ValueError):
+            return None
+
+    def write_result(self, stage: str, result: dict[str, Any]) -> None:
+        write_durable(self.result(stage), json.dumps(result, indent=1))
+
+    def read_result(self, stage: str) -> dict[str, Any]:
+        try:
+            return json.loads(self.result(stage).read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def new_attempt(self) -> Path:
+        """A fresh folder for this attempt's logs; logs/latest points at it."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        taken = [int(p.name[8:]) for p in self.logs.glob("attempt_*") if p.name[8:].isdigit()]
+        folder = self.logs / f"attempt_{max(taken, default=0) + 1}"
+        folder.mkdir()
+        link = self.logs / "latest"
+        with contextlib.suppress(FileNotFoundError):
+            link.unlink()
+        link.symlink_to(folder.name)
+        return folder
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process; the kernel frees it when the process dies.
+
+        Raises: DataError if another process holds it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with open(self.root / ".lock", "a+") as f:
+            try:
+                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                f.seek(0)
+                holder = f.read().strip() or "unknown"
+                raise DataError(
+                    f"{self.root} is in use by process {holder}; wait for it, or give another --run-dir"
+                ) from None
+            f.seek(0)
+            f.truncate()
+            f.write(str(os.getpid()))
+            f.flush()
+            yield

@@ -1,0 +1,1 @@
+"""The teacher: engines that complete chats, modes that make samples of them, the sampler that drives both."""

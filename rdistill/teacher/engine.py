@@ -1,0 +1,48 @@
+"""What every engine looks like: one async `chat` that turns messages into a Completion."""
+
+from typing import Protocol
+
+from rdistill.records import Message, Record
+
+
+class Request(Record):
+    """Sampling parameters of one completion. `index` tells apart the samples of one prompt; it seeds them."""
+
+    temperature: float
+    top_p: float = 1.0
+    max_tokens: int
+    index: int = 0
+    seed: int = 0
+    stop: list[str] = []
+
+
+class Completion(Record):
+    """What a model wrote, and what it cost.
+
+    `text` is the reply without its thinking, which stands in `reasoning`; tool calls are in the text, as
+    <tool_call>{"name": ..., "arguments": {...}}</tool_call>. `tokens` and `logprobs` (nats) are the completion's, of
+    equal length, None where the server gives none. `finish_reason` is "stop", "length", or what the server says.
+    """
+
+    text: str
+    reasoning: str | None = None
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    tokens: list[str] | None = None
+    logprobs: list[float] | None = None
+    seconds: float = 0.0
+
+
+class Engine(Protocol):
+    """A model that answers chats. `identity` changes whenever its outputs could."""
+
+    identity: str
+
+    async def chat(self, messages: list[Message], request: Request) -> Completion:
+        """Complete a chat. Raises TeacherError when the engine, not the prompt, is at fault."""
+        ...
+
+    async def close(self) -> None:
+        """Free the model."""
+        ...
