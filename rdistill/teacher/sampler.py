@@ -1,0 +1,140 @@
+"""Drives the teacher over all problems: sample in rounds, verify, stop where a problem has what training needs.
+
+Each problem is one coroutine; at most `teacher.concurrency` run at once, so memory stays flat however many problems
+there are, and verification of one overlaps generation of the others. Every completion and every sample is in the ledger
+before anything else sees it: a killed run repeats only what was in flight.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from rdistill.config import Config, VerifierSpec
+from rdistill.errors import TeacherError
+from rdistill.ledger import Ledger
+from rdistill.records import Message, Problem, Reason, Sample, Status, Verdict, content_id
+from rdistill.teacher.engine import Completion, Engine, Request
+from rdistill.teacher.modes import Teacher
+from rdistill.tools import Tool
+from rdistill.verifiers.pool import VerifierPool, combine
+
+JUDGED_ROLES = ("answer", "draft", "revision")
+
+
+class CachedEngine:
+    """An engine whose completions are kept in the ledger under hash(engine identity, messages, request).
+
+    `fresh` counts completions that were really asked for, `reused` those found in the ledger.
+    """
+
+    def __init__(self, engine: Engine, ledger: Ledger, max_in_flight: int) -> None:
+        self.identity = engine.identity
+        self._engine, self._ledger = engine, ledger
+        self._slots = asyncio.Semaphore(max_in_flight)
+        self.fresh = self.reused = 0
+
+    async def chat(self, messages: list[Message], request: Request) -> Completion:
+        key = content_id("generation", self.identity, messages, request.model_dump(mode="json"))
+        if stored := self._ledger.generation(key):
+            self.reused += 1
+            return Completion.model_validate_json(stored)
+        async with self._slots:
+            completion = await self._engine.chat(messages, request)
+        await self._ledger.put(generation=(key, completion.model_dump_json()))
+        self.fresh += 1
+        return completion
+
+
+@dataclass
+class Tally:
+    """What a generation run has done so far."""
+
+    problems: int = 0
+    solved: int = 0
+    paired: int = 0
+    samples: int = 0
+    tokens: int = 0
+    statuses: dict[str, int] = field(default_factory=dict)
+
+    def add(self, samples: list[Sample], statuses: list[Status | None]) -> None:
+        self.samples += len(samples)
+        self.tokens += sum(s.usage["completion_tokens"] for s in samples)
+        for status in statuses:
+            if status is not None:
+                self.statuses[status.value] = self.statuses.get(status.value, 0) + 1
+
+
+async def judge(problem: Problem, sample: Sample, pool: VerifierPool, specs: list[VerifierSpec]) -> list[Verdict]:
+    """Every configured verifier's verdict; a sample that was cut short is TRUNCATED before any verifier sees it."""
+    if sample.finish_reason != "length":
+        return await pool.check(problem, sample)
+    return [
+        Verdict(
+            sample_id=sample.id,
+            verifier=spec.name,
+            version="-",
+            status=Status.UNVERIFIABLE,
+            reason=Reason.TRUNCATED,
+            detail="the completion ended at its token limit",
+        )
+        for spec in specs
+    ]
+
+
+class Sampler:
+    """Samples problems until each has `want_pass` passes and `want_fail` fails or its budget is spent."""
+
+    def __init__(
+        self, config: Config, engine: CachedEngine, ledger: Ledger, pool: VerifierPool, tools: dict[str, Tool]
+    ) -> None:
+        self._config, self._ledger, self._pool = config, ledger, pool
+        self._specs = list(config.verify.verifiers)
+        self._teacher = Teacher(config, engine.chat, engine.identity, tools)
+        self.tally = Tally()
+
+    async def run(self, problems: Iterable[Problem], progress: Callable[[Tally], None] = lambda tally: None) -> Tally:
+        """Sample every problem; raises TeacherError if the engine fails, with all finished work on disk."""
+        waiting = iter(problems)
+
+        async def work() -> None:
+            for problem in waiting:
+                await self.sample(problem)
+                progress(self.tally)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._config.teacher.concurrency):
+                    group.create_task(work())
+        except* TeacherError as errors:
+            raise errors.exceptions[0] from None
+        return self.tally
+
+    async def sample(self, problem: Problem) -> None:
+        """One problem, in rounds."""
+        teacher = self._config.teacher
+        passed = failed = 0
+        for start in range(0, teacher.max_samples, teacher.samples_per_round):
+            indices = range(start, min(start + teacher.samples_per_round, teacher.max_samples))
+            for statuses in await asyncio.gather(*(self._chain(problem, index) for index in indices)):
+                passed += Status.PASS in statuses
+                failed += Status.FAIL in statuses
+            if passed >= teacher.want_pass and failed >= teacher.want_fail:
+                break
+        self.tally.problems += 1
+        self.tally.solved += passed > 0
+        self.tally.paired += passed > 0 and failed > 0
+
+    async def _chain(self, problem: Problem, index: int) -> list[Status | None]:
+        """One chain of samples, written and judged; the status of each (None for what is not judged)."""
+        samples = await self._teacher.samples(problem, index)
+        await self._ledger.put(*samples)
+        statuses: list[Status | None] = []
+        for sample in samples:
+            if sample.role not in JUDGED_ROLES:
+                statuses.append(None)
+                continue
+            verdicts = await judge(problem, sample, self._pool, self._specs)
+            await self._ledger.put(*verdicts)
+            statuses.append(combine(verdicts, self._specs))
+        self.tally.add(samples, statuses)
+        return statuses

@@ -1,0 +1,127 @@
+"""The in-process vLLM engine: one asynchronous engine that many coroutines share.
+
+The same code on GPU and CPU. On CPU: eager, no chunked prefill (vLLM's CPU generator cannot rewind a seeded draw after
+a partial prefill), tcmalloc and OpenMP preloaded by whoever starts the process (rdistill.process).
+"""
+
+import asyncio
+import itertools
+import os
+import time
+from typing import Any
+
+from rdistill.answers import normalise_reasoning
+from rdistill.config import VllmConfig
+from rdistill.errors import PrerequisiteError, TeacherError
+from rdistill.models import model_identity, resolve_model
+from rdistill.records import Message, content_id
+from rdistill.teacher.engine import Completion, Request
+
+
+def engine_arguments(folder: str, config: VllmConfig, seed: int, *, cpu: bool) -> dict[str, Any]:
+    """The vLLM engine's arguments for a config; pure, so that GPU settings can be tested anywhere."""
+    arguments: dict[str, Any] = {
+        "model": folder,
+        "dtype": config.dtype,
+        "max_model_len": config.max_model_len,
+        "max_num_seqs": config.max_num_seqs,
+        "tensor_parallel_size": config.tensor_parallel_size,
+        "enforce_eager": cpu if config.enforce_eager is None else config.enforce_eager,
+        "enable_prefix_caching": True,
+        "seed": seed,
+    }
+    if cpu:
+        batched = max(config.max_model_len, 4096)
+        return arguments | {"enable_chunked_prefill": False, "max_num_batched_tokens": batched}
+    return arguments | {"gpu_memory_utilization": config.gpu_memory_utilization}
+
+
+class VllmEngine:
+    """An Engine over vLLM's AsyncLLM. Build it with `await VllmEngine.start(...)`."""
+
+    def __init__(self, engine: Any, tokenizer: Any, identity: str, max_model_len: int, timeout_s: float) -> None:
+        self.identity = identity
+        self._engine, self._tokenizer = engine, tokenizer
+        self._max_model_len, self._timeout_s = max_model_len, timeout_s
+        self._numbers = itertools.count()
+
+    @classmethod
+    async def start(
+        cls, model: str, revision: str | None, config: VllmConfig, *, seed: int = 0, timeout_s: float = 300
+    ) -> "VllmEngine":
+        """Load the model. Raises PrerequisiteError without vLLM, TeacherError if the engine does not start."""
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(config.cpu_kv_cache_gib))
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        folder = resolve_model(model, revision)
+        try:
+            from vllm.engine.arg_utils import AsyncEngineArgs
+            from vllm.platforms import current_platform
+            from vllm.v1.engine.async_llm import AsyncLLM
+        except ImportError as error:
+            raise PrerequisiteError(
+                f"the vllm engine needs vLLM ({error}); pip install 'rdistill[gpu]', or on CPU: make setup"
+            ) from None
+        arguments = engine_arguments(folder, config, seed, cpu=current_platform.is_cpu())
+        try:
+            engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        except Exception as error:
+            raise TeacherError(f"vLLM cannot start {model!r}: {error}; see the log of this attempt") from error
+        shape = content_id(config.dtype, config.max_model_len)[:8]
+        identity = f"vllm:{model_identity(model, revision)}:{shape}"
+        return cls(engine, engine.get_tokenizer(), identity, config.max_model_len, timeout_s)
+
+    async def chat(self, messages: list[Message], request: Request) -> Completion:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        started = time.monotonic()
+        prompt = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+        room = self._max_model_len - len(prompt)
+        if room < 1:
+            return Completion(text="", finish_reason="length", prompt_tokens=len(prompt), completion_tokens=0)
+        sampling = SamplingParams(
+            temperature=request.temperature,
+            top_p=request.top_p,
+            max_tokens=min(request.max_tokens, room),
+            seed=None if request.temperature == 0 else request_seed(messages, request),
+            stop=request.stop or None,
+            logprobs=0,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        output = await self._generate(prompt, sampling)
+        logprobs = [next(iter(step.values())) for step in output.logprobs or []]
+        reasoning, text, finished = normalise_reasoning(output.text)
+        return Completion(
+            text=text,
+            reasoning=reasoning,
+            finish_reason=(output.finish_reason or "stop") if finished else "length",
+            prompt_tokens=len(prompt),
+            completion_tokens=len(output.token_ids),
+            tokens=[lp.decoded_token or "" for lp in logprobs] or None,
+            logprobs=[lp.logprob for lp in logprobs] or None,
+            seconds=time.monotonic() - started,
+        )
+
+    async def _generate(self, prompt: list[int], sampling: Any) -> Any:
+        number = f"r{next(self._numbers)}"
+        final = None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                async for final in self._engine.generate({"prompt_token_ids": prompt}, sampling, request_id=number):
+                    pass
+        except TimeoutError:
+            await self._engine.abort(number)
+            raise TeacherError(f"no completion within teacher.timeout_s={self._timeout_s} s; raise it") from None
+        except Exception as error:
+            raise TeacherError(f"vLLM failed: {type(error).__name__}: {error}; see the log of this attempt") from error
+        assert final is not None
+        return final.outputs[0]
+
+    async def close(self) -> None:
+        self._engine.shutdown()
+
+
+def request_seed(messages: list[Message], request: Request) -> int:
+    """A 63-bit seed from what is asked and the sample's index: the same request draws the same tokens."""
+    return int(content_id(messages, request.seed, request.index)[:15], 16)
