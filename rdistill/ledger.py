@@ -134,7 +134,9 @@ class Ledger:
         for record in records:
             table, columns = TABLES[type(record)]
             values = [row_key(record), record.model_dump_json(), *(getattr(record, c) for c in columns)]
-            db.execute(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(values))})", values)
+            # An upsert keeps the row's place, so that what is written again does not change the order.
+            places = ", ".join("?" * len(values))
+            db.execute(f"INSERT INTO {table} VALUES ({places}) ON CONFLICT (key) DO UPDATE SET json = excluded.json", values)
 
     # Reading
 

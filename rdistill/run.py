@@ -103,8 +103,10 @@ class RunFolder:
         return folder
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the run for this process; the kernel frees it when the process dies.
+    def locked(self) -> Iterator[int]:
+        """Hold the run for this process and the children that inherit the yielded descriptor.
+
+        The kernel frees it when the last of them dies.
 
         Raises: DataError if another process holds it.
         """
@@ -122,4 +124,4 @@ class RunFolder:
             f.truncate()
             f.write(str(os.getpid()))
             f.flush()
-            yield
+            yield f.fileno()

@@ -1,0 +1,253 @@
+"""The command line. Exit codes: 0 done, 2 bad config or input, 3 prerequisite missing, 4 a stage failed, 130 interrupted."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rdistill import __version__
+from rdistill.errors import ConfigError, RdistillError
+
+app = typer.Typer(
+    help="Distil a teacher's verified reasoning and preferences into a small, concise student.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+verifiers_app = typer.Typer(help="List verifiers, or test one on labelled cases.", no_args_is_help=True)
+sandbox_app = typer.Typer(help="Check the sandbox that model-written code runs in.", no_args_is_help=True)
+app.add_typer(verifiers_app, name="verifiers")
+app.add_typer(sandbox_app, name="sandbox")
+
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+debug = False
+
+ConfigPath = Annotated[Path, typer.Argument(help="A YAML config, e.g. configs/quickstart.yaml.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Changes to it, e.g. dpo.beta=0.2 teacher.max_samples=4.")]
+RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Where the run lives (default: the config's run_dir).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def common(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    with_debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Options that come before the command."""
+    global debug
+    debug = with_debug
+    if show_version:
+        out.print(f"rdistill {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def init(path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("rdistill.yaml")) -> None:
+    """Write a commented config to start from."""
+    from rdistill.starter import STARTER
+
+    if path.exists():
+        raise ConfigError(f"{path} exists; name another file, or move it away")
+    path.write_text(STARTER)
+    out.print(f"{path} written. Edit it, then: rdistill check {path}; rdistill run {path}")
+
+
+@app.command()
+def check(config: ConfigPath, overrides: Overrides = None, run_dir: RunDir = None, as_json: AsJson = False) -> None:
+    """Validate everything, load nothing big; print the plan and one training example with its weights."""
+    from rdistill.check import check_all, print_plan
+
+    plan = check_all(_load(config, overrides, run_dir))
+    out.print_json(json.dumps(plan)) if as_json else print_plan(plan, out)
+
+
+@app.command()
+def run(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    until: Annotated[str | None, typer.Option("--until", help="Stop after this stage.")] = None,
+    from_stage: Annotated[str | None, typer.Option("--from", help="Run this stage and what follows again.")] = None,
+) -> None:
+    """Run all stages; those that are done and unchanged are skipped."""
+    from rdistill.pipeline import run_pipeline
+
+    run_pipeline(_load(config, overrides, run_dir), err, until=until, from_stage=from_stage)
+    _print_outcome(_load(config, overrides, run_dir))
+
+
+def _stage_command(stage: str, help_text: str) -> None:
+    def command(config: ConfigPath, overrides: Overrides = None, run_dir: RunDir = None) -> None:
+        from rdistill.pipeline import run_pipeline
+
+        run_pipeline(_load(config, overrides, run_dir), err, only=stage)
+
+    app.command(name=stage, help=help_text)(command)
+
+
+for _stage, _help in {
+    "generate": "Sample the teacher until each problem has what training needs.",
+    "verify": "Judge every sample that lacks a verdict.",
+    "select": "Choose the training examples from the verified samples.",
+    "pair": "Build the preference pairs.",
+    "sft": "Train stage 1, span-weighted SFT, under DeepSpeed.",
+    "dpo": "Train stage 2, DPO, under DeepSpeed.",
+    "evaluate": "Measure base, sft, dpo and teacher on held-out problems.",
+    "report": "Write report.html.",
+}.items():
+    _stage_command(_stage, _help)
+
+
+@app.command()
+def ask(
+    run_or_model: Annotated[str, typer.Argument(help="A run's folder (its student answers), or a model.")],
+    question: Annotated[str | None, typer.Argument(help="The question; '-' or nothing reads JSON lines from stdin.")] = None,
+    mode: Annotated[str, typer.Option(help="concise, direct, hidden, explain or tool.")] = "concise",
+    as_json: AsJson = False,
+) -> None:
+    """Answer with the student: the answer alone by default.
+
+    JSON lines on stdin hold {"question": ...} or {"messages": [...]}, and optionally "id" and "mode".
+    """
+    from rdistill.infer.ask import answer_all, read_questions
+
+    questions = read_questions(None if question in (None, "-") else question, mode, sys.stdin)
+    for item in answer_all(run_or_model, questions):
+        print(json.dumps(item, ensure_ascii=False) if as_json or question in (None, "-") else item["answer"], flush=True)
+
+
+@app.command()
+def show(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    row_id: Annotated[str, typer.Argument(metavar="ID", help="Id of any row, or its first digits.")],
+    as_json: AsJson = False,
+) -> None:
+    """Walk a row's lineage: prompt, samples, each verdict with its reason, examples and pairs."""
+    from rdistill.lineage import lineage, print_lineage
+
+    found = lineage(run_dir, row_id)
+    out.print_json(json.dumps(found)) if as_json else print_lineage(found, out)
+
+
+@app.command()
+def export(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    file_format: Annotated[str, typer.Option("--format", help="trl, parquet or jsonl.")] = "trl",
+    folder: Annotated[Path | None, typer.Option("--out", help="Folder to write (default: RUN/export/FORMAT).")] = None,
+) -> None:
+    """Write the training sets for other tools."""
+    from rdistill.run import RunFolder
+    from rdistill.select import export_run
+
+    if file_format not in ("trl", "parquet", "jsonl"):
+        raise ConfigError(f"--format {file_format!r}; expected trl, parquet or jsonl")
+    for path in export_run(RunFolder(run_dir), file_format, folder or run_dir / "export" / file_format):
+        out.print(path)
+
+
+@verifiers_app.command("list")
+def verifiers_list(as_json: AsJson = False) -> None:
+    """The verifiers that are installed, without importing them."""
+    from rdistill.verifiers.cases import list_verifiers
+
+    rows = [dict(zip(("name", "package", "version"), row, strict=True)) for row in list_verifiers()]
+    if as_json:
+        out.print_json(json.dumps(rows))
+        return
+    table = Table("name", "package", "version", box=None)
+    for row in rows:
+        table.add_row(*row.values())
+    out.print(table)
+
+
+@verifiers_app.command("test")
+def verifiers_test(
+    name: Annotated[str, typer.Argument(help="A verifier's name, or path/to/file.py:Class.")],
+    cases: Annotated[Path | None, typer.Option(help="JSONL rows {id, gold, answer, expected}; default: its own.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a verifier on labelled answers: right ones accepted, wrong ones accepted, rate."""
+    from rdistill.verifiers.cases import run_cases
+
+    found = run_cases(name, cases, {})
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
+    for key, value in found.items():
+        out.print(f"{key:<16} {value}")
+
+
+@sandbox_app.command("selftest")
+def sandbox_selftest(as_json: AsJson = False) -> None:
+    """Attack the sandbox with its own probes; exit code 3 if one gets through."""
+    from rdistill.errors import PrerequisiteError
+    from rdistill.sandbox import self_test
+
+    probes = self_test()
+    rows: list[dict[str, Any]] = [{"name": p.name, "ok": p.ok, "detail": p.detail} for p in probes]
+    if as_json:
+        out.print_json(json.dumps({"ok": all(p.ok for p in probes), "probes": rows}))
+    else:
+        for row in rows:
+            out.print(f"{'ok  ' if row['ok'] else 'FAIL'} {row['name']:<24} {row['detail']}", markup=False)
+    if not all(p.ok for p in probes):
+        raise PrerequisiteError("the sandbox let a probe through; model-written code will not be run on this machine")
+
+
+def _load(path: Path, overrides: list[str] | None, run_dir: Path | None) -> Any:
+    from rdistill.config import load_config
+
+    return load_config(path, [*(overrides or []), *([f"run_dir={json.dumps(str(run_dir))}"] if run_dir else [])])
+
+
+def _print_outcome(config: Any) -> None:
+    from rdistill.report.table import print_scorecard
+    from rdistill.run import RunFolder
+
+    folder = RunFolder(config.run_dir)
+    if folder.scorecard.exists():
+        print_scorecard(folder, out)
+
+
+def main() -> None:
+    """Run the command line; every error the user can mend is one sentence and an exit code."""
+    try:
+        app(standalone_mode=False)
+    except RdistillError as error:
+        if debug:
+            raise
+        err.print(f"[red]error[/red]: {_plain(str(error))}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("interrupted; what was finished is kept, the same command goes on from there")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(0)
+    except Exception as error:
+        if debug:
+            raise
+        if (code := getattr(error, "exit_code", None)) is not None and hasattr(error, "show"):
+            error.show()  # a usage error: typer words it
+            sys.exit(code)
+        err.print(
+            f"[red]error[/red]: {_plain(f'{type(error).__name__}: {error}')} (a fault of rdistill; "
+            "run again with rdistill --debug ... for the traceback)",
+            soft_wrap=True,
+        )
+        sys.exit(4)
+
+
+def _plain(text: str) -> str:
+    """Escape markup and control characters: messages may quote model text."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text).replace("[", "\\[")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""`rdistill ask`: start the student, answer questions as they come."""
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from rdistill.config import SandboxConfig, VllmConfig
+from rdistill.errors import ConfigError, DataError
+from rdistill.infer.card import find_student
+from rdistill.infer.concise import ASK_MODES, Student
+from rdistill.models import check_model
+from rdistill.process import preloads
+from rdistill.records import Message, Record
+from rdistill.teacher.engines import start_vllm
+from rdistill.tools import make_tools
+
+MAX_LINE_BYTES = 1 << 20
+
+
+class Question(Record):
+    """A conversation to answer."""
+
+    id: str
+    messages: list[Message]
+    mode: str
+
+
+def read_questions(question: str | None, mode: str, stream: TextIO) -> list[Question]:
+    """One question from the command line, or JSON lines from a stream.
+
+    Raises: ConfigError for an unknown mode; DataError with the line number for a line that is no question.
+    """
+    if question is not None:
+        return [_question({"question": question}, "0", mode, "the question")]
+    found = []
+    for number, line in enumerate(stream, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line) if len(line) <= MAX_LINE_BYTES else None
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise DataError(f'stdin line {number} is no JSON object; write e.g. {{"question": "What is 3 + 4?"}}')
+        found.append(_question(row, str(number), mode, f"stdin line {number}"))
+    if not found:
+        raise DataError('no question; give one as an argument, or JSON lines like {"question": "..."} on stdin')
+    return found
+
+
+def _question(row: dict[str, Any], default_id: str, mode: str, where: str) -> Question:
+    mode = row.get("mode", mode)
+    if mode not in ASK_MODES:
+        raise ConfigError(f"{where}: mode {mode!r}; expected one of {', '.join(ASK_MODES)}")
+    messages = row.get("messages")
+    if messages is None and isinstance(row.get("question"), str) and row["question"].strip():
+        messages = [{"role": "user", "content": row["question"]}]
+    good = isinstance(messages, list) and messages and all(
+        isinstance(m, dict) and isinstance(m.get("content"), str) and m.get("role") in ("system", "user", "assistant")
+        for m in messages
+    )
+    if not good:
+        raise DataError(f"{where}: expected 'question' (text) or 'messages' (chat messages with role and content)")
+    return Question(id=str(row.get("id", default_id)), messages=messages, mode=mode)
+
+
+def answer_all(run_or_model: str, questions: list[Question]) -> Iterator[dict[str, Any]]:
+    """Answers in the order of the questions: {"id", "answer", "mode", "tokens", "confidence", ...}."""
+    model, card = find_student(run_or_model)
+    check_model(model, "RUN_OR_MODEL")
+    trained = {"concise": "direct", "hidden": "explain"}
+    for q in questions:
+        if trained.get(q.mode, q.mode) not in card.prompts:
+            raise ConfigError(f"mode {q.mode!r} was not trained; this student has {', '.join(card.prompts)}")
+    _set_environment()
+    with _noise_to(Path(os.devnull)):
+        answers = asyncio.run(_answer_all(model, card, questions))
+    yield from answers
+
+
+async def _answer_all(model: str, card: Any, questions: Iterable[Question]) -> list[dict[str, Any]]:
+    engine = await start_vllm(model, None, VllmConfig())
+    try:
+        student = Student(engine, card, make_tools(card.tools, SandboxConfig()) if card.tools else {})
+        found = await asyncio.gather(*(student.answer(q.messages, q.mode) for q in questions))  # type: ignore[arg-type]
+    finally:
+        await engine.close()
+    return [{"id": q.id} | a.model_dump(mode="json") for q, a in zip(questions, found, strict=True)]
+
+
+def _set_environment() -> None:
+    """vLLM's worker processes take the preloads from here; this process itself computes nothing."""
+    os.environ.setdefault("LD_PRELOAD", ":".join(map(str, preloads())))
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+
+
+@contextlib.contextmanager
+def _noise_to(path: Path) -> Iterator[None]:
+    """Send what vLLM and its processes print elsewhere: stdout is for answers."""
+    if os.environ.get("RDISTILL_VERBOSE"):
+        yield
+        return
+    kept = os.dup(1), os.dup(2)
+    with path.open("w") as sink:
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            for number, copy in enumerate(kept, 1):
+                os.dup2(copy, number)
+                os.close(copy)

@@ -1,0 +1,57 @@
+"""The student's card: what a served model must know of its training, kept inside its folder."""
+
+import json
+from pathlib import Path
+
+from rdistill.config import Config, StudentConfig
+from rdistill.errors import DataError
+from rdistill.records import Record, StudentMode
+from rdistill.run import RunFolder, write_durable
+
+CARD = "rdistill.json"
+
+
+class Card(Record):
+    """The system prompt of each mode that was trained, the answer marker, and the tools."""
+
+    prompts: dict[StudentMode, str]
+    marker: str
+    tools: list[str] = []
+
+
+def make_card(config: Config) -> Card:
+    return Card(
+        prompts={m: p for m, p in config.student.prompts.items() if m in {*config.select.modes, *config.evaluate.modes}},
+        marker=config.answer.marker,
+        tools=list(config.teacher.tools) if "tool" in config.select.modes else [],
+    )
+
+
+def write_card(folder: Path, config: Config) -> None:
+    write_durable(folder / CARD, make_card(config).model_dump_json(indent=1))
+
+
+def read_card(folder: Path) -> Card:
+    """The card of a trained model; a plain model gets the default prompts."""
+    try:
+        return Card.model_validate_json((folder / CARD).read_text())
+    except OSError:
+        return Card(prompts=StudentConfig.model_fields["prompts"].default, marker="####")
+    except ValueError as error:
+        raise DataError(f"{folder / CARD}: not a student card ({type(error).__name__}); train the model again") from None
+
+
+def find_student(run_or_model: str) -> tuple[str, Card]:
+    """The model to serve and its card, from a run's folder (its last trained model), a model folder, or a model id."""
+    folder = Path(run_or_model)
+    if not folder.is_dir():
+        return run_or_model, read_card(folder)
+    run = RunFolder(folder)
+    if run.ledger.exists():
+        for stage in ("dpo", "sft"):
+            if (run.model(stage) / CARD).exists():
+                return str(run.model(stage)), read_card(run.model(stage))
+        raise DataError(f"{folder} has no trained student yet; finish it with: rdistill run {run.config}")
+    return str(folder), read_card(folder)
+
+

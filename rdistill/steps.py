@@ -1,0 +1,172 @@
+"""What each stage does, read from top to bottom: the table of contents of a run.
+
+Every function takes (run, config, ledger) and returns what the manifest keeps as the stage's result.
+"""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+from rdistill.config import Config
+from rdistill.errors import DataError
+from rdistill.ledger import Ledger
+from rdistill.progress import bar
+from rdistill.records import Example, Pair, Problem, Sample, Status, Verdict
+from rdistill.run import RunFolder
+from rdistill.verifiers.pool import VerifierPool, combine
+
+
+def prompts(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
+    """Read or make the problems and draw their splits, once, before anything else."""
+    from rdistill.prompts import build_problems
+
+    problems, counts = build_problems(config)
+    ledger.replace(Problem, problems)
+    return counts
+
+
+def generate(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
+    """Sample the teacher on the train problems until each has what training needs."""
+    return asyncio.run(_generate(config, ledger))
+
+
+async def _generate(config: Config, ledger: Ledger) -> dict[str, Any]:
+    from rdistill.teacher.engines import start_teacher
+    from rdistill.teacher.sampler import CachedEngine, Sampler
+    from rdistill.tools import make_tools
+
+    problems = list(ledger.rows(Problem, split="train"))
+    tools = make_tools(config.teacher.tools, config.sandbox) if config.teacher.mode == "tool_trace" else {}
+    engine = await start_teacher(config)
+    try:
+        cached = CachedEngine(engine, ledger, config.teacher.concurrency)
+        async with verifier_pool(config) as pool:
+            sampler = Sampler(config, cached, ledger, pool, tools)
+            with bar("generate", len(problems), "problems") as update:
+                tally = await sampler.run(
+                    problems,
+                    lambda t: update(t.problems, f"{t.solved} solved, {t.samples} samples, {t.tokens} tokens"),
+                )
+    finally:
+        await engine.close()
+    return {
+        "problems": tally.problems,
+        "problems_solved": tally.solved,
+        "problems_with_pass_and_fail": tally.paired,
+        "samples": tally.samples,
+        "statuses": tally.statuses,
+        "teacher_tokens": tally.tokens,
+        "tokens_per_solved_problem": round(tally.tokens / tally.solved, 1) if tally.solved else None,
+        "completions_asked": cached.fresh,
+        "completions_reused": cached.reused,
+    }
+
+
+def verifier_pool(config: Config) -> VerifierPool:
+    v = config.verify
+    return VerifierPool(list(v.verifiers), workers=v.workers, timeout_s=v.timeout_s, memory_mb=v.memory_mb)
+
+
+def verify(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
+    """Judge every sample that lacks a verdict, and count what the verifiers said."""
+    asyncio.run(_judge_missing(config, ledger))
+    reasons = Counter(
+        f"{v.verifier}: {v.reason}" for v in ledger.rows(Verdict) if v.status is not Status.PASS
+    )
+    statuses = Counter(status.value for status in sample_statuses(config, ledger).values())
+    return {"statuses": dict(statuses), "reasons": dict(reasons.most_common())}
+
+
+async def _judge_missing(config: Config, ledger: Ledger) -> None:
+    from rdistill.teacher.sampler import JUDGED_ROLES, judge
+
+    specs = list(config.verify.verifiers)
+    judged: dict[str, set[str]] = {}
+    for verdict in ledger.rows(Verdict):
+        judged.setdefault(verdict.sample_id, set()).add(verdict.verifier)
+    wanted = {spec.name for spec in specs}
+    waiting = [s for s in ledger.rows(Sample) if s.role in JUDGED_ROLES and not wanted <= judged.get(s.id, set())]
+    if not waiting:
+        return
+    problems = {p.id: p for p in ledger.rows(Problem)}
+    async with verifier_pool(config) as pool:
+        with bar("verify", len(waiting), "samples") as update:
+            for done in range(0, len(waiting), 256):
+                batch = waiting[done : done + 256]
+                found = await asyncio.gather(*(judge(problems[s.problem_id], s, pool, specs) for s in batch))
+                await ledger.put(*(verdict for verdicts in found for verdict in verdicts))
+                update(done + len(batch), "")
+
+
+def sample_statuses(config: Config, ledger: Ledger) -> dict[str, Status]:
+    """Each judged sample's combined status under the config's verifiers."""
+    specs = list(config.verify.verifiers)
+    by_sample: dict[str, dict[str, Verdict]] = {}
+    for verdict in ledger.rows(Verdict):
+        by_sample.setdefault(verdict.sample_id, {})[verdict.verifier] = verdict
+    return {
+        sample_id: combine([verdicts[s.name] for s in specs], specs)
+        for sample_id, verdicts in by_sample.items()
+        if all(s.name in verdicts for s in specs)
+    }
+
+
+def select(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
+    """Choose what the student learns from the verified samples, and seal it."""
+    from rdistill.select import select_examples, write_sft_data
+
+    examples, counts = select_examples(ledger, config, sample_statuses(config, ledger))
+    if not examples:
+        raise DataError(
+            "no sample passed its verifiers, so there is nothing to train on; look at the reasons in `verify`, "
+            "then raise teacher.max_samples, add teacher.examples, or take a stronger teacher.model"
+        )
+    ledger.replace(Example, examples)
+    return counts | write_sft_data(run, ledger, examples)
+
+
+def pair(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
+    """Build the preferences and seal them."""
+    from rdistill.select import build_pairs, write_pairs_data
+
+    pairs, rows, counts = build_pairs(ledger, config, sample_statuses(config, ledger))
+    ledger.replace(Pair, pairs)
+    return counts | write_pairs_data(run, rows)
+
+
+def sft(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
+    """Stage 1 under DeepSpeed."""
+    return _train("sft", run, config)
+
+
+def dpo(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
+    """Stage 2 under DeepSpeed; left out where it is switched off or there is no pair."""
+    if not config.dpo.enabled:
+        return {"skipped": "dpo.enabled is false"}
+    if ledger.count(Pair) == 0:
+        return {"skipped": "no pairs"}
+    return _train("dpo", run, config)
+
+
+def _train(stage: str, run: RunFolder, config: Config) -> dict[str, Any]:
+    from rdistill.infer.card import write_card
+    from rdistill.train.launch import launch
+
+    run.result(stage).unlink(missing_ok=True)
+    launch(stage, run, config)
+    write_card(run.model(stage), config)
+    return run.read_result(stage)
+
+
+def evaluate(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
+    """Measure every model on held-out problems."""
+    from rdistill.evaluate import evaluate_models
+
+    return asyncio.run(evaluate_models(run, config, ledger))
+
+
+def report(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
+    """Write the page that people read."""
+    from rdistill.report import build_report
+
+    return {"path": str(build_report(run, ledger, config).relative_to(run.root))}

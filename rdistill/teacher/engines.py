@@ -1,0 +1,26 @@
+"""Start the engine that a config names."""
+
+import asyncio
+
+from rdistill.config import Config, VllmConfig
+from rdistill.teacher.engine import Engine
+
+
+async def start_teacher(config: Config) -> Engine:
+    """The teacher's engine. Raises PrerequisiteError or TeacherError if it cannot serve."""
+    teacher = config.teacher
+    if teacher.engine == "openai":
+        from rdistill.teacher.openai import OpenAIEngine, probe_endpoint
+
+        await asyncio.to_thread(probe_endpoint, teacher)
+        return OpenAIEngine(teacher)
+    return await start_vllm(teacher.model, teacher.revision, teacher.vllm, seed=config.seed, timeout_s=teacher.timeout_s)
+
+
+async def start_vllm(
+    model: str, revision: str | None, options: VllmConfig, *, seed: int = 0, timeout_s: float = 300
+) -> Engine:
+    """A vLLM engine for any model, student or teacher."""
+    from rdistill.teacher.vllm import VllmEngine
+
+    return await VllmEngine.start(model, revision, options, seed=seed, timeout_s=timeout_s)
