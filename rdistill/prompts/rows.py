@@ -1,0 +1,133 @@
+"""A raw row becomes a prompt with its expected answer, by the source's field mapping and gold format."""
+
+import difflib
+import json
+from typing import Any, NamedTuple
+
+from rdistill.config import Source
+from rdistill.prompts.files import BadRow
+from rdistill.records import Message
+
+ROLES = ("system", "user", "assistant", "tool")
+MESSAGE_KEYS = ("role", "content", "name", "tool_calls", "tool_call_id")
+ABSENT = object()
+
+
+class Draft(NamedTuple):
+    """A problem before it has a cluster and a split."""
+
+    messages: list[Message]
+    gold: Any
+    tools: list[dict[str, Any]] | None
+    domain: str
+
+
+def read_draft(values: dict[str, Any], source: Source) -> Draft:
+    """Apply a source's mapping to one row. Raises: BadRow with the reason."""
+    fields = source.fields
+    messages = read_messages(take(values, fields.prompt))
+    gold = None if fields.gold is None else read_gold(take(values, fields.gold), source.gold_format)
+    tools = None if fields.tools is None else read_tools(take(values, fields.tools))
+    domain = source.domain if fields.domain is None else str(take(values, fields.domain)).strip()
+    if not domain:
+        raise BadRow(f"empty {fields.domain!r}")
+    try:
+        json.dumps([messages, gold, tools, domain], allow_nan=False, ensure_ascii=False).encode("utf-8")
+    except (TypeError, ValueError):  # bytes, dates, NaN, lone surrogates
+        raise BadRow("a value that JSON in UTF-8 cannot hold") from None
+    return Draft(messages, gold, tools, domain)
+
+
+def take(values: dict[str, Any], column: str) -> Any:
+    """The value of a column, or of a dotted path into nested rows. Raises: BadRow if it is not there."""
+    found: Any = values.get(column, ABSENT)
+    if found is ABSENT and "." in column:
+        found = values
+        for key in column.split("."):
+            found = _step(found, key)
+    if found is ABSENT:
+        raise BadRow(f"no column {column!r}")
+    if found is None:
+        raise BadRow(f"null in column {column!r}")
+    return found
+
+
+def _step(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        return value.get(key, ABSENT)
+    if isinstance(value, list) and key.isdecimal() and int(key) < len(value):
+        return value[int(key)]
+    return ABSENT
+
+
+def nearest_first(columns: list[str], wanted: str) -> list[str]:
+    """Columns, those most like `wanted` first."""
+    return sorted(columns, key=lambda c: -difflib.SequenceMatcher(None, c.lower(), wanted.lower()).ratio())
+
+
+def read_messages(value: Any) -> list[Message]:
+    """Chat messages from text or from a list of messages; the last one is not the assistant's."""
+    if isinstance(value, str):
+        if not value.strip():
+            raise BadRow("empty prompt")
+        return [{"role": "user", "content": value.strip()}]
+    if not isinstance(value, list) or not all(isinstance(m, dict) for m in value):
+        raise BadRow("prompt is neither text nor a list of messages")
+    messages = [{k: m[k] for k in MESSAGE_KEYS if m.get(k) is not None} for m in value]
+    for message in messages:
+        if message.get("role") not in ROLES or not isinstance(message.get("content"), str):
+            raise BadRow(f"a message without text content or with a role other than {', '.join(ROLES)}")
+    if not any(m["role"] == "user" and m["content"].strip() for m in messages):
+        raise BadRow("no user message")
+    if messages[-1]["role"] in ("assistant", "system"):
+        raise BadRow(f"prompt ends with the {messages[-1]['role']}'s message")
+    return messages
+
+
+def read_gold(value: Any, gold_format: str) -> Any:
+    """The expected answer: text, except for `json`, which keeps the parsed value."""
+    if gold_format == "json":
+        return _parse_json(value) if isinstance(value, str) else value
+    text = _as_text(value)
+    if gold_format == "hashes":
+        _, marker, text = text.rpartition("####")
+        if not marker:
+            raise BadRow("gold has no ####")
+        text = text.strip().replace(",", "")
+    elif gold_format == "equation":
+        text = _evaluate(text)
+    if not text:
+        raise BadRow("empty gold")
+    return text
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise BadRow(f"gold is {type(value).__name__}, not text or a number (gold_format: json keeps any value)")
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _parse_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadRow("gold is not JSON") from None
+
+
+def _evaluate(text: str) -> str:
+    from rdistill.tools import evaluate_expression, format_number
+
+    try:
+        return format_number(evaluate_expression(text))
+    except ValueError:
+        raise BadRow("gold is not arithmetic that can be evaluated") from None
+
+
+def read_tools(value: Any) -> list[dict[str, Any]]:
+    """Tool schemas from a list of objects, or from its JSON text."""
+    tools = _parse_json(value) if isinstance(value, str) else value
+    if not isinstance(tools, list) or not all(isinstance(t, dict) for t in tools):
+        raise BadRow("tools are not a list of objects")
+    return tools

@@ -1,0 +1,54 @@
+"""Take a run's training sets elsewhere.
+
+trl      sft.jsonl {"messages"}, dpo.jsonl {"prompt", "chosen", "rejected"}: TRL's conversational format
+jsonl    sft.jsonl, pairs.jsonl: every column, JSON ones as values
+parquet  the sealed files themselves
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from rdistill.errors import DataError
+from rdistill.run import RunFolder, write_durable
+from rdistill.select.sealed import read_sealed
+
+Format = Literal["trl", "parquet", "jsonl"]
+FORMATS = ("trl", "parquet", "jsonl")
+JSON_COLUMNS = ("messages", "spans", "prompt", "chosen", "rejected", "chosen_spans", "rejected_spans")
+TRL_COLUMNS = ("messages", "prompt", "chosen", "rejected")
+
+
+def export_run(run: RunFolder, format: Format, out: Path) -> list[Path]:
+    """Write a run's training sets to a folder; returns the files. A run without pairs gives the first file alone.
+
+    Raises: DataError if the run has no training set yet, or the format is unknown.
+    """
+    if format not in FORMATS:
+        raise DataError(f"format {format!r} is not one of {', '.join(FORMATS)}; name one of them")
+    if not run.sft_data.exists():
+        raise DataError(f"{run.root} has no {run.sft_data.relative_to(run.root)} yet; run it until the select stage")
+    names = {run.sft_data: "sft", run.pairs_data: "dpo" if format == "trl" else "pairs"}
+    written = []
+    for sealed, name in names.items():
+        if sealed.exists():
+            path = Path(out) / f"{name}.{'parquet' if format == 'parquet' else 'jsonl'}"
+            write_durable(path, sealed.read_bytes() if format == "parquet" else _lines(sealed, SHAPES[format]))
+            written.append(path)
+    return written
+
+
+def _lines(sealed: Path, shape: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
+    return "".join(json.dumps(shape(row), ensure_ascii=False) + "\n" for row in read_sealed(sealed))
+
+
+def _decoded(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: json.loads(v) if k in JSON_COLUMNS else v for k, v in row.items()}
+
+
+def _conversational(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in _decoded(row).items() if k in TRL_COLUMNS}
+
+
+SHAPES = {"trl": _conversational, "jsonl": _decoded}

@@ -1,0 +1,228 @@
+"""Build preference pairs from verified samples: same prompt, chosen right, rejected wrong and why.
+
+    best_of_n    a passing and a failing sample of one problem, of similar length
+    revision     a failing draft and its passing revision
+    tool_trace   a passing and a failing trace
+    concise      two passing samples, the chosen one shorter by pair.concise_ratio
+
+contract.py re-checks what is built here; neither trusts the other.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any, Literal, NamedTuple
+
+from rdistill.config import Config
+from rdistill.ledger import Ledger
+from rdistill.prompts.student import student_messages
+from rdistill.records import (
+    Message,
+    Pair,
+    Problem,
+    Reason,
+    Sample,
+    Status,
+    StudentMode,
+    Verdict,
+    canonical_json,
+    content_id,
+)
+from rdistill.select.completions import FINAL_ROLES, Completion, complete, is_whole
+from rdistill.select.select import preferred
+
+RIGHT_OR_WRONG = 1.0
+LONGER = "LONGER"
+LENGTH_WARNING = 1.3
+Row = dict[str, Any]
+PairSource = Literal["best_of_n", "revision", "tool_trace", "concise"]
+
+
+class Side(NamedTuple):
+    """A sample, and what the student would write for it."""
+
+    sample: Sample
+    completion: Completion
+
+    @property
+    def length(self) -> int:
+        return max(1, len(self.completion.text))
+
+
+class Match(NamedTuple):
+    """A pair in the making; `reason` says what is wrong with the rejected side."""
+
+    chosen: Side
+    rejected: Side
+    source: PairSource
+    mode: StudentMode
+    reason: str
+    margin: float
+
+
+def fail_reasons(ledger: Ledger) -> dict[str, str]:
+    """Each failed sample's reason: that of its first failing verdict."""
+    reasons: dict[str, str] = {}
+    for verdict in ledger.rows(Verdict):
+        if verdict.status is Status.FAIL and verdict.reason is not Reason.OK:
+            reasons.setdefault(verdict.sample_id, verdict.reason.value)
+    return reasons
+
+
+def build_pairs(
+    ledger: Ledger, config: Config, status_of: Mapping[str, Status], reason_of: Mapping[str, str] | None = None
+) -> tuple[list[Pair], list[Row], dict[str, Any]]:
+    """Pairs of the train problems, the same as rows for Parquet, and the report.
+
+    status_of, reason_of: each sample's combined status and (for a fail) its reason, by sample id; without reason_of
+    the ledger's first failing verdict names it.
+    """
+    builder = _Builder(config, status_of, fail_reasons(ledger) if reason_of is None else reason_of)
+    pairs: list[Pair] = []
+    rows: list[Row] = []
+    for problem in ledger.rows(Problem, split="train"):
+        for match in builder.matches(list(ledger.rows(Sample, problem_id=problem.id))):
+            pair = _pair(problem, match)
+            pairs.append(pair)
+            rows.append(pair_row(pair, student_messages(problem, match.mode, config), match))
+    return pairs, rows, _report(pairs, rows)
+
+
+class _Builder:
+    """Finds a problem's pairs, source by source."""
+
+    def __init__(self, config: Config, status_of: Mapping[str, Status], reason_of: Mapping[str, str]) -> None:
+        self.config, self.status_of, self.reason_of = config, status_of, reason_of
+        self.modes = config.select.modes
+
+    def matches(self, samples: list[Sample]) -> Iterator[Match]:
+        """Every pair of one problem, given all its samples; at most pair.max_per_problem of each source and mode."""
+        whole = [s for s in samples if is_whole(s)]
+        for source in self.config.pair.sources:
+            found: dict[StudentMode, list[Match]] = {}
+            for match in getattr(self, f"_{source}")(whole):
+                found.setdefault(match.mode, []).append(match)
+            for matches in found.values():
+                yield from matches[: self.config.pair.max_per_problem]
+
+    def _best_of_n(self, samples: list[Sample]) -> Iterator[Match]:
+        for mode in self.modes:
+            if mode != "tool":
+                yield from self._right_or_wrong(samples, "best_of_n", mode)
+
+    def _tool_trace(self, samples: list[Sample]) -> Iterator[Match]:
+        if "tool" in self.modes:
+            yield from self._right_or_wrong(samples, "tool_trace", "tool")
+
+    def _right_or_wrong(self, samples: list[Sample], source: PairSource, mode: StudentMode) -> Iterator[Match]:
+        finals = [s for s in samples if s.role in FINAL_ROLES]
+        right = self._sides([s for s in finals if self._passed(s)], mode)
+        wrong = self._sides([s for s in finals if self._failed(s, mode)], mode)
+        if mode == "direct":
+            right = right[:1]
+        for chosen, rejected in _spread(right, wrong):
+            yield Match(chosen, rejected, source, mode, self.reason_of[rejected.sample.id], RIGHT_OR_WRONG)
+
+    def _revision(self, samples: list[Sample]) -> Iterator[Match]:
+        by_id = {s.id: s for s in samples}
+        for revised in preferred([s for s in samples if s.role == "revision" and self._passed(s)], self.config):
+            draft = by_id.get(revised.parent_id or "")
+            while draft is not None and draft.role == "critique":
+                draft = by_id.get(draft.parent_id or "")
+            if "explain" not in self.modes or draft is None or not self._failed(draft, "explain"):
+                continue
+            sides = self._sides([revised], "explain"), self._sides([draft], "explain")
+            for chosen, rejected in product(*sides):
+                if chosen.completion.text != rejected.completion.text:
+                    yield Match(chosen, rejected, "revision", "explain", self.reason_of[draft.id], RIGHT_OR_WRONG)
+
+    def _concise(self, samples: list[Sample]) -> Iterator[Match]:
+        passed = [s for s in samples if s.role in FINAL_ROLES and self._passed(s)]
+        sides = self._sides(passed, "explain") if "explain" in self.modes else []
+        sides.sort(key=lambda side: side.length)
+        found = [(short.length / long.length, short, long) for short, long in product(sides, reversed(sides))]
+        for ratio, short, long in sorted(found, key=lambda f: f[0]):
+            if ratio <= self.config.pair.concise_ratio:
+                yield Match(short, long, "concise", "explain", LONGER, round(1 - ratio, 6))
+
+    def _passed(self, sample: Sample) -> bool:
+        return self.status_of.get(sample.id) is Status.PASS and sample.answer is not None
+
+    def _failed(self, sample: Sample, mode: StudentMode) -> bool:
+        """Verified wrong for a stated reason. An answer alone is wrong only if the answer is what failed."""
+        reason = self.reason_of.get(sample.id)
+        if self.status_of.get(sample.id) is not Status.FAIL or reason in (None, Reason.OK, Reason.TRUNCATED):
+            return False
+        return mode != "direct" or reason == Reason.WRONG_ANSWER
+
+    def _sides(self, samples: list[Sample], mode: StudentMode) -> list[Side]:
+        """Samples of different texts in a mode, the preferred first."""
+        sides: dict[str, Side] = {}
+        for sample in preferred(samples, self.config):
+            completion = complete(sample, mode, self.config.answer.marker)
+            if completion is not None:
+                sides.setdefault(completion.text, Side(sample, completion))
+        return list(sides.values())
+
+
+def _spread(right: list[Side], wrong: list[Side]) -> list[tuple[Side, Side]]:
+    """Right against wrong, the most alike in length first; pairs that repeat a side come after those that do not."""
+    texts = {side.completion.text for side in right}
+    both = [(a, b) for a, b in product(right, wrong) if b.completion.text not in texts]
+    both.sort(key=lambda ab: (abs(ab[0].length - ab[1].length) / max(ab[0].length, ab[1].length), ab[1].sample.id))
+    fresh: list[tuple[Side, Side]] = []
+    again: list[tuple[Side, Side]] = []
+    used: set[str] = set()
+    for a, b in both:
+        ids = {a.sample.id, b.sample.id}
+        (again if ids & used else fresh).append((a, b))
+        used |= ids
+    return fresh + again
+
+
+def _pair(problem: Problem, match: Match) -> Pair:
+    chosen, rejected = match.chosen.sample.id, match.rejected.sample.id
+    return Pair(
+        id=content_id("pair", problem.id, chosen, rejected, match.source, match.mode),
+        problem_id=problem.id,
+        chosen_id=chosen,
+        rejected_id=rejected,
+        source=match.source,
+        mode=match.mode,
+        reason=match.reason,
+        margin=match.margin,
+    )
+
+
+def pair_row(pair: Pair, prompt: list[Message], match: Match) -> Row:
+    """A pair with its texts. Spans count messages from the start of prompt + completion."""
+    row: Row = pair.model_dump(mode="json") | {"prompt": canonical_json(prompt)}
+    for name, side in (("chosen", match.chosen), ("rejected", match.rejected)):
+        row[name] = canonical_json(side.completion.messages)
+        row[f"{name}_spans"] = canonical_json([s.model_dump() for s in side.completion.after(prompt)])
+    return row
+
+
+def _report(pairs: list[Pair], rows: list[Row]) -> dict[str, Any]:
+    ratios: dict[str, list[float]] = {}
+    for row in rows:
+        ratios.setdefault(row["source"], []).append(len(row["chosen"]) / len(row["rejected"]))
+    means = {source: round(sum(values) / len(values), 3) for source, values in ratios.items()}
+    warnings = [
+        f"{source} pairs: chosen is {ratio} times as long as rejected; DPO may learn length instead of correctness"
+        for source, ratio in means.items()
+        if source != "concise" and not 1 / LENGTH_WARNING <= ratio <= LENGTH_WARNING
+    ]
+    if not pairs:
+        warnings.append(
+            "no pairs: no problem has both sides; raise teacher.max_samples or teacher.sampling.temperature"
+        )
+    return {
+        "pairs": len(pairs),
+        "problems": len({p.problem_id for p in pairs}),
+        "sources": dict(Counter(p.source for p in pairs)),
+        "modes": dict(Counter(p.mode for p in pairs)),
+        "reasons": dict(Counter(p.reason for p in pairs)),
+        "length_ratio": means,
+        "warnings": warnings,
+    }
