@@ -1,0 +1,97 @@
+"""The inside of the sandbox as bubblewrap arguments: what is mounted, unshared and dropped.
+
+The new root holds a read-only Python and the system's shared libraries, a small private /tmp, and nothing else. Started
+by an ordinary user it is a user namespace. Started by root it is not (a process that is root outside passes checks that
+go by uid, with or without capabilities): setpriv changes to a real unprivileged uid, one for each concurrent run.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+SCRATCH_MB = 64
+INSIDE_UID = 60600
+ENVIRONMENT = {
+    "PATH": "/python/bin",
+    "HOME": "/tmp",
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "PYTHONUTF8": "1",
+    "LD_LIBRARY_PATH": "/python/lib",
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "2",
+}
+_PRIVILEGES = ["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"]
+
+
+def command(bwrap: str, setpriv: str | None, uid: int | None, seccomp_fd: int) -> list[str]:
+    """The command line up to the program. `uid` is the host uid to become; None for an ordinary user's own."""
+    arguments = [bwrap, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    arguments += ["--new-session", "--die-with-parent", "--hostname", "sandbox", "--clearenv", "--cap-drop", "ALL"]
+    if uid is None:
+        arguments += ["--unshare-user", "--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID)]
+    else:
+        arguments += [word for privilege in _PRIVILEGES for word in ("--cap-add", privilege)]
+    for name, value in ENVIRONMENT.items():
+        arguments += ["--setenv", name, value]
+    arguments += [*_libraries(), *_python(), *_kernel_files()]
+    if uid is not None:
+        arguments += ["--perms", "0755", "--dir", "/sbin", "--ro-bind", str(setpriv), "/sbin/setpriv"]
+    arguments += ["--remount-ro", "/", "--chdir", "/tmp", "--seccomp", str(seccomp_fd), "--"]
+    if uid is not None:
+        arguments += ["/sbin/setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
+        arguments += ["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
+    return arguments
+
+
+def python_command(source: str, *arguments: int) -> list[str]:
+    """The interpreter inside, without site packages, running `source` with numbers as its argv."""
+    return [_inside_python(), "-s", "-S", "-P", "-B", "-c", source, *map(str, arguments)]
+
+
+def _python_version() -> str:
+    return f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _is_system_python() -> bool:
+    return Path(sys.base_prefix) == Path("/usr")
+
+
+def _inside_python() -> str:
+    return f"/usr/bin/{_python_version()}" if _is_system_python() else f"/python/bin/{_python_version()}"
+
+
+def _libraries() -> list[str]:
+    arguments = ["--perms", "0755", "--dir", "/usr", "--ro-bind", "/usr/lib", "/usr/lib"]
+    if Path("/usr/lib64").is_dir():
+        arguments += ["--ro-bind", "/usr/lib64", "/usr/lib64"]
+    for folder in (Path("/lib"), Path("/lib64")):
+        if folder.is_symlink():
+            arguments += ["--symlink", os.readlink(folder), str(folder)]
+        elif folder.is_dir():
+            arguments += ["--ro-bind", str(folder), str(folder)]
+    return [*arguments, "--perms", "0755", "--dir", "/etc", "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
+
+
+def _python() -> list[str]:
+    """The interpreter and its standard library at a neutral path: a private home folder is closed to other uids."""
+    prefix, version = Path(sys.base_prefix), _python_version()
+    binary = prefix / "bin" / version
+    source = str(binary if binary.exists() else Path(sys.executable).resolve())
+    if _is_system_python():
+        return ["--perms", "0755", "--dir", "/usr/bin", "--ro-bind", source, _inside_python()]
+    arguments = ["--perms", "0755", "--dir", "/python", "--perms", "0755", "--dir", "/python/bin"]
+    arguments += ["--ro-bind", source, _inside_python(), "--ro-bind", str(prefix / "lib"), "/python/lib"]
+    if (prefix / "lib" / version / "site-packages").is_dir():
+        hidden = f"/python/lib/{version}/site-packages"
+        arguments += ["--perms", "0755", "--size", "4096", "--tmpfs", hidden, "--remount-ro", hidden]
+    return arguments
+
+
+def _kernel_files() -> list[str]:
+    size = str(SCRATCH_MB << 20)
+    return [
+        *("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"),
+        *("--dev", "/dev", "--perms", "1777", "--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),
+        *("--perms", "1777", "--size", size, "--tmpfs", "/tmp"),
+    ]
