@@ -1,0 +1,126 @@
+"""A verifier's error rates on rows whose right verdict is known.
+
+    {"id": ..., "gold": ..., "answer": ..., "expected": "pass" | "fail"}
+
+`answer` is the whole reply; it is split at the marker as a teacher's reply is. A row may also have `finish_reason`,
+`mode`, `tools` and `messages` (the turns of a tool trace, in place of `answer`).
+"""
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rdistill.answers import split_answer
+from rdistill.config import VerifierSpec
+from rdistill.errors import DataError
+from rdistill.records import Problem, Sample, Status, Verdict, content_id
+from rdistill.verifiers import registry
+from rdistill.verifiers.pool import VerifierPool
+from rdistill.verifiers.registry import list_verifiers
+
+__all__ = ["list_verifiers", "read_cases", "run_cases"]
+
+MARKER = "####"
+IN_FLIGHT = 32
+
+
+def run_cases(
+    name: str, cases_path: str | Path | None = None, options: dict[str, Any] | None = None, *, workers: int = 2
+) -> dict[str, Any]:
+    """Judge every case and count.
+
+    Returns {"n", "true_accepted", "false_accepted", "unverifiable", "per_s", "wrong": [ids]}: `true_accepted` is the
+    share of the rows to pass that passed, `false_accepted` the share of the rows to fail that passed, `unverifiable`
+    the share of all rows (null where there are none); a row is wrong if it passed and should not have, or the reverse.
+    Raises: ConfigError for an unknown verifier, DataError for an unreadable case file.
+    """
+    registry.require(name)
+    rows = read_cases(Path(cases_path) if cases_path else registry.folder(name) / "cases.jsonl")
+    marker = (options or {}).get("marker", MARKER)
+    pairs = [to_pair(row, marker) for row in rows]
+    verdicts, seconds = asyncio.run(_judge(VerifierSpec(name=name, options=options or {}), pairs, workers))
+    return {**_count(rows, verdicts), "per_s": round(len(rows) / seconds, 1)}
+
+
+def read_cases(path: Path) -> list[dict[str, Any]]:
+    """Rows of a case file. Raises DataError naming the first bad line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the cases ({error.strerror}); name a file with --cases") from None
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if row["expected"] not in ("pass", "fail") or not {"id", "gold"} <= row.keys():
+                raise ValueError("it needs id, gold, answer and expected, which is pass or fail")
+            if "answer" not in row and "messages" not in row:
+                raise ValueError("it has no answer")
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise DataError(f"{path}, line {number}: not a case ({error})") from None
+        rows.append(row)
+    if not rows:
+        raise DataError(f"{path}: no cases in it; write one JSON row a line")
+    return rows
+
+
+def to_pair(row: dict[str, Any], marker: str = MARKER) -> tuple[Problem, Sample]:
+    """A case as the problem and the sample that a run would have."""
+    asked = [{"role": "user", "content": row.get("question", "")}]
+    answer = row.get("answer", "")
+    text = answer if isinstance(answer, str) else json.dumps(answer)
+    parts = split_answer(text, marker)
+    problem = Problem(
+        id=content_id("case", row["id"]),
+        messages=asked,
+        gold=row["gold"],
+        tools=row.get("tools"),
+        cluster="cases",
+        split="test",
+    )
+    sample = Sample.create(
+        problem_id=problem.id,
+        mode=row.get("mode", "rationale"),
+        messages=row.get("messages") or [{"role": "assistant", "content": text}],
+        rationale=parts.rationale or None,
+        answer=row.get("final", parts.answer),
+        finish_reason=row.get("finish_reason", "stop"),
+        usage={},
+        sampling={},
+        engine="cases",
+    )
+    return problem, sample
+
+
+async def _judge(spec: VerifierSpec, pairs: list[tuple[Problem, Sample]], workers: int) -> tuple[list[Verdict], float]:
+    gate = asyncio.Semaphore(IN_FLIGHT)
+    async with VerifierPool([spec], workers=workers) as pool:
+
+        async def one(problem: Problem, sample: Sample) -> Verdict:
+            async with gate:
+                return (await pool.check(problem, sample))[0]
+
+        start = time.perf_counter()
+        verdicts = await asyncio.gather(*(one(*pair) for pair in pairs))
+        return verdicts, time.perf_counter() - start
+
+
+def _count(rows: list[dict[str, Any]], verdicts: list[Verdict]) -> dict[str, Any]:
+    accepted = [v.status is Status.PASS for v in verdicts]
+    expected = [row["expected"] == "pass" for row in rows]
+    unverifiable = [v.status is Status.UNVERIFIABLE for v in verdicts]
+    return {
+        "n": len(rows),
+        "true_accepted": _share([a for a, e in zip(accepted, expected, strict=True) if e]),
+        "false_accepted": _share([a for a, e in zip(accepted, expected, strict=True) if not e]),
+        "unverifiable": _share(unverifiable),
+        "wrong": [row["id"] for row, a, e in zip(rows, accepted, expected, strict=True) if a is not e],
+    }
+
+
+def _share(flags: list[bool]) -> float | None:
+    return round(sum(flags) / len(flags), 4) if flags else None

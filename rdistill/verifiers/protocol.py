@@ -1,0 +1,64 @@
+"""What a verifier looks like, and the words it answers with."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Protocol
+
+from rdistill.records import Problem, Reason, Sample, Status, Verdict
+
+MAX_DETAIL = 500
+
+
+class Verifier(Protocol):
+    """Judges one sample at a time. `version` changes whenever a verdict could.
+
+    Built as `Class(**options)`. `check` may raise, hang or crash: the pool turns that into an `unverifiable` verdict.
+    """
+
+    name: str
+    version: str
+
+    def check(self, problem: Problem, sample: Sample) -> Verdict: ...
+
+
+def _verdict(verifier: Verifier, sample: Sample, status: Status, reason: Reason, detail: str) -> Verdict:
+    return Verdict(
+        sample_id=sample.id,
+        verifier=verifier.name,
+        version=verifier.version,
+        status=status,
+        reason=reason,
+        detail=detail[:MAX_DETAIL],
+    )
+
+
+def passed(verifier: Verifier, sample: Sample, detail: str = "") -> Verdict:
+    """The sample is right: it may be learned from."""
+    return _verdict(verifier, sample, Status.PASS, Reason.OK, detail)
+
+
+def failed(verifier: Verifier, sample: Sample, reason: Reason, detail: str = "") -> Verdict:
+    """The sample is known to be wrong: it may stand on the rejected side of a pair."""
+    return _verdict(verifier, sample, Status.FAIL, reason, detail)
+
+
+def unverifiable(verifier: Verifier, sample: Sample, reason: Reason, detail: str = "") -> Verdict:
+    """Nobody can tell: the sample is used on neither side."""
+    return _verdict(verifier, sample, Status.UNVERIFIABLE, reason, detail)
+
+
+announce: Callable[..., Any] | None = None
+"""Set by the worker process: tells the pool that a heavy import begins or has ended."""
+
+
+def load_heavy(module: str) -> ModuleType:
+    """Import a module that takes seconds to load, on first use, without the time counting as the check's own."""
+    if module in sys.modules or announce is None:
+        return importlib.import_module(module)
+    announce("loading", module)
+    try:
+        return importlib.import_module(module)
+    finally:
+        announce("loaded", module)

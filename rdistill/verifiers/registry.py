@@ -1,0 +1,108 @@
+"""Verifiers by name: installed ones by entry point, a user's own as `path/to/file.py:Class`.
+
+Names are listed without importing anything; only what a config names is imported, and that in a worker process.
+"""
+
+import difflib
+import importlib.util
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rdistill.errors import ConfigError, VerifierError
+from rdistill.verifiers.protocol import Verifier
+
+GROUP = "rdistill.verifiers"
+FIRST_PARTY = "rdistill"
+
+
+def known() -> dict[str, EntryPoint]:
+    """Installed verifiers by name. A first-party name is never taken by another distribution."""
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=GROUP):
+        if point.name not in found or distribution(point)[0] == FIRST_PARTY:
+            found[point.name] = point
+    return found
+
+
+def distribution(point: EntryPoint) -> tuple[str, str]:
+    """(name, version) of the distribution that an entry point came with."""
+    return (point.dist.name, point.dist.version) if point.dist else ("unknown", "0")
+
+
+def list_verifiers() -> list[tuple[str, str, str]]:
+    """(name, distribution, version) of every installed verifier, sorted; imports none of them."""
+    return sorted((name, *distribution(point)) for name, point in known().items())
+
+
+def is_path(name: str) -> bool:
+    return ".py:" in name
+
+
+def find(name: str) -> EntryPoint:
+    """The entry point of an installed verifier. Raises ConfigError, listing the known names, if there is none."""
+    points = known()
+    if name in points:
+        return points[name]
+    near = difflib.get_close_matches(name, points, 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    names = ", ".join(sorted(points)) or "none installed"
+    raise ConfigError(f"verifier {name!r} is unknown; {hint}known: {names}; or write path/to/file.py:Class")
+
+
+def require(name: str) -> None:
+    """Check that a name can be found, without importing it. Raises ConfigError."""
+    if not is_path(name):
+        find(name)
+    elif not Path(name.rpartition(":")[0]).is_file():
+        raise ConfigError(f"verifier {name!r}: no such file; expected path/to/file.py:Class")
+
+
+def is_first_party(name: str) -> bool:
+    return not is_path(name) and distribution(find(name))[0] == FIRST_PARTY
+
+
+def folder(name: str) -> Path:
+    """The folder that holds a verifier's code and its cases.jsonl."""
+    require(name)
+    if is_path(name):
+        return Path(name.rpartition(":")[0]).resolve().parent
+    spec = importlib.util.find_spec(find(name).module)
+    if spec is None or spec.origin is None:
+        raise VerifierError(f"verifier {name!r}: its package {find(name).module!r} is not installed")
+    return Path(spec.origin).parent
+
+
+def create(name: str, options: dict[str, Any]) -> Verifier:
+    """Import a verifier and build it.
+
+    Raises: ConfigError for an unknown name or a refused option; VerifierError, with the cause, if the import fails or
+    the class is not a verifier.
+    """
+    require(name)
+    try:
+        cls = _load_file(name) if is_path(name) else find(name).load()
+    except Exception as error:
+        raise VerifierError(f"verifier {name!r} failed to import: {type(error).__name__}: {error}") from error
+    try:
+        verifier = cls(**options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"verifier {name!r} refused its options {options!r}: {error}") from error
+    has_names = all(isinstance(getattr(verifier, field, None), str) for field in ("name", "version"))
+    if not has_names or not callable(getattr(verifier, "check", None)):
+        raise VerifierError(
+            f"verifier {name!r} needs text fields 'name' and 'version' and a method check(problem, sample)"
+        )
+    return verifier
+
+
+def _load_file(name: str) -> Any:
+    path, _, attribute = name.rpartition(":")
+    spec = importlib.util.spec_from_file_location(f"rdistill_plugin_{Path(path).stem}", path)
+    assert spec is not None and spec.loader is not None, f"{path} is a Python file"
+    module: ModuleType = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module
+    spec.loader.exec_module(module)
+    return getattr(module, attribute)

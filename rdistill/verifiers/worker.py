@@ -1,0 +1,160 @@
+"""The process that runs verifiers. The pool starts it, talks JSON lines to it, and may kill it at any time.
+
+    first line in    {"verifiers": [[name, options], ...], "preload": [module, ...], "memory_mb": n, "guarded": bool}
+    first line out   ["ready", [[name, version], ...]]  or  ["error", kind, message]
+    request          JOB INDEXES {"problem": ..., "sample": ...}
+    replies          ["verdict", job, index, status, reason, detail, seconds]  one for each index, in order
+    between them     ["loading", module], ["loaded", module]
+
+What this does not protect against: a plug-in that forges its own verdict. It has a vote; the guard only notices
+accidents (changed input, patched modules), and each plug-in runs in processes of its own.
+"""
+
+import builtins
+import ctypes
+import faulthandler
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from importlib import import_module
+from typing import Any
+
+from rdistill import records
+from rdistill.errors import ConfigError, RdistillError
+from rdistill.records import Problem, Reason, Sample, Status, Verdict
+from rdistill.verifiers import protocol, registry
+
+MAX_DETAIL = protocol.MAX_DETAIL
+PR_SET_PDEATHSIG = 1
+GUARDED = (builtins, json, os, sys, time, records, records.Verdict, records.Sample, records.Problem, protocol, registry)
+
+
+class Pipe:
+    """Our own copies of stdin and stdout; what a verifier prints goes to stderr, which the pool reads and bounds."""
+
+    def __init__(self) -> None:
+        self.requests = os.fdopen(os.dup(0), "rb")
+        self.replies = os.fdopen(os.dup(1), "wb", buffering=0)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.dup2(2, 1)
+        self.encode = json.JSONEncoder(allow_nan=False).encode
+
+    def send(self, *reply: Any) -> None:
+        data = memoryview(self.encode(reply).encode() + b"\n")
+        while data:
+            data = data[self.replies.write(data) :]
+
+
+def limit_process(memory_mb: int) -> None:
+    """Bound the memory, dump no core, and die with the parent."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    faulthandler.enable()
+
+
+class Guard:
+    """Notices when a plug-in replaces a function or class that the worker, or other verifiers, rely on."""
+
+    def __init__(self) -> None:
+        self.saved = [(owner, dict(vars(owner))) for owner in GUARDED]
+
+    def changed(self) -> str | None:
+        """The first name that no longer is what it was, or None. Names that were added do not count."""
+        for owner, names in self.saved:
+            now = vars(owner)
+            for name, value in names.items():
+                if now.get(name) is not value and name not in ("last_exc", "last_type", "last_value", "last_traceback"):
+                    return f"{owner.__name__}.{name}"
+        return None
+
+
+def judge(verifier: protocol.Verifier, problem: Problem, sample: Sample) -> tuple[str, str, str]:
+    """Run one check. Whatever goes wrong in it is an `unverifiable` verdict."""
+    try:
+        verdict = verifier.check(problem, sample)
+        if type(verdict) is not Verdict:
+            return broken(f"check returned {type(verdict).__name__}, expected Verdict")
+        if not isinstance(verdict.detail, str) or verdict.sample_id != sample.id:
+            return broken("check returned a verdict on another sample or with a detail that is not text")
+        return Status(verdict.status).value, Reason(verdict.reason).value, verdict.detail[:MAX_DETAIL]
+    except MemoryError:
+        return Status.UNVERIFIABLE.value, Reason.RESOURCE_LIMIT.value, "out of memory"
+    except BaseException as error:  # a plug-in may raise anything, SystemExit included; the verdict records it
+        return broken(f"check raised {type(error).__name__}: {str(error)[:MAX_DETAIL]}")
+
+
+def broken(detail: str) -> tuple[str, str, str]:
+    return Status.UNVERIFIABLE.value, Reason.VERIFIER_ERROR.value, detail[:MAX_DETAIL]
+
+
+def is_same(record: records.Record, before: str) -> bool:
+    try:
+        return record.model_dump_json() == before
+    except Exception:  # changed into something that is no longer JSON
+        return False
+
+
+class Worker:
+    """Answers requests until its stdin closes."""
+
+    def __init__(self, pipe: Pipe, verifiers: list[protocol.Verifier], guard: Guard | None) -> None:
+        self.pipe, self.verifiers, self.guard = pipe, verifiers, guard
+
+    def serve(self) -> None:
+        assert threading.current_thread() is threading.main_thread(), "checks run in the main thread"
+        for line in iter(self.pipe.requests.readline, b""):
+            job, indexes, body = line.split(b" ", 2)
+            self.answer(int(job), [int(i) for i in indexes.split(b",")], body)
+
+    def answer(self, job: int, indexes: list[int], body: bytes) -> None:
+        try:
+            request = json.loads(body)
+            problem, sample = Problem.model_validate(request["problem"]), Sample.model_validate(request["sample"])
+        except (ValueError, RecursionError) as error:
+            for index in indexes:
+                self.pipe.send("verdict", job, index, *broken(f"row cannot be read: {str(error)[:200]}"), 0.0)
+            return
+        for index in indexes:
+            start = time.perf_counter()
+            result = self.checked(index, problem, sample)
+            self.pipe.send("verdict", job, index, *result, round(time.perf_counter() - start, 6))
+
+    def checked(self, index: int, problem: Problem, sample: Sample) -> tuple[str, str, str]:
+        verifier = self.verifiers[index]
+        if self.guard is None:
+            return judge(verifier, problem, sample)
+        before = problem.model_dump_json(), sample.model_dump_json()
+        result = judge(verifier, problem, sample)
+        if name := self.guard.changed():
+            return broken(f"the verifier replaced {name}")
+        if not (is_same(problem, before[0]) and is_same(sample, before[1])):
+            return broken("the verifier changed its input")
+        return result
+
+
+def main() -> None:
+    pipe = Pipe()
+    setup = json.loads(pipe.requests.readline())
+    limit_process(setup["memory_mb"])
+    guard = Guard() if setup["guarded"] else None
+    try:
+        verifiers = [registry.create(name, options) for name, options in setup["verifiers"]]
+        for module in setup["preload"]:
+            import_module(module)
+    except RdistillError as error:
+        pipe.send("error", "config" if isinstance(error, ConfigError) else "verifier", str(error)[:2000])
+        return
+    worker = Worker(pipe, verifiers, guard)
+    protocol.announce = pipe.send
+    pipe.send("ready", [[v.name, v.version] for v in verifiers])
+    worker.serve()
+
+
+if __name__ == "__main__":
+    main()
