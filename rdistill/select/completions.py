@@ -1,6 +1,6 @@
 """What a student should write for a sample, in each mode, and the role of every character of it.
 
-    explain   rationale, marker, answer          roles: rationale | answer (with what separates them)
+    explain   rationale, marker, answer          roles: rationale | answer (with what separates them); no traces
     direct    the answer alone                   roles: answer
     tool      the whole trace, results included  roles: rationale | tool_call | tool_result | answer
 
@@ -50,7 +50,7 @@ def complete(sample: Sample, mode: StudentMode, marker: str) -> Completion | Non
     if mode == "direct":
         return _turns([[(sample.answer, "answer")]]) if sample.answer else None
     rationale = (sample.rationale or "").strip()
-    if not rationale or CALL_OPEN in rationale or marker in rationale:
+    if sample.mode == "tool_trace" or not rationale or CALL_OPEN in rationale or marker in rationale:
         return None
     if sample.answer is None:
         return _turns([[(rationale, "rationale")]])

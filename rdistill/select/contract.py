@@ -11,10 +11,8 @@ from typing import Any
 from rdistill.config import Config
 from rdistill.ledger import Ledger
 from rdistill.prompts.student import student_messages
-from rdistill.records import Message, Problem, Reason, Sample, Status, canonical_json
+from rdistill.records import Message, Problem, Reason, Sample, Status, Verdict, canonical_json
 from rdistill.select.completions import complete, is_whole, normalise
-
-REASONS = {reason.value for reason in Reason} - {Reason.OK, Reason.TRUNCATED}
 
 
 def pair_faults(
@@ -52,11 +50,15 @@ def _faults(row: Mapping[str, Any], ledger: Ledger, config: Config, status_of: M
             yield f"{side} is not what its sample says"
         if fault := span_fault(prompt + json.loads(row[side]), json.loads(row[f"{side}_spans"]), len(prompt)):
             yield f"{side}: {fault}"
-    yield from _preference_faults(row, config, status_of)
+    verdicts = ledger.rows(Verdict, sample_id=row["rejected_id"])
+    reasons = {v.reason.value for v in verdicts if v.status is Status.FAIL} - {Reason.OK, Reason.TRUNCATED}
+    yield from _preference_faults(row, config, status_of, reasons)
 
 
-def _preference_faults(row: Mapping[str, Any], config: Config, status_of: Mapping[str, Status]) -> Iterator[str]:
-    """Why the chosen side is not the better one."""
+def _preference_faults(
+    row: Mapping[str, Any], config: Config, status_of: Mapping[str, Status], reasons: set[str]
+) -> Iterator[str]:
+    """Why the chosen side is not the better one. `reasons`: why the ledger's verdicts failed the rejected side."""
     chosen, rejected = _text(row["chosen"]), _text(row["rejected"])
     if chosen == rejected:
         yield "texts are equal"
@@ -72,8 +74,8 @@ def _preference_faults(row: Mapping[str, Any], config: Config, status_of: Mappin
         return
     if status_of.get(row["rejected_id"]) is not Status.FAIL:
         yield "rejected is not verified wrong"
-    if row["reason"] not in REASONS:
-        yield f"reason {row['reason']!r} does not say what is wrong"
+    if row["reason"] not in reasons:
+        yield f"reason {row['reason']!r} is not what its verdicts say"
 
 
 def _text(messages: str) -> str:

@@ -29,7 +29,7 @@ from rdistill.records import (
     content_id,
 )
 from rdistill.select.completions import FINAL_ROLES, Completion, complete, is_whole
-from rdistill.select.select import preferred
+from rdistill.select.select import preferred, samples_of
 
 RIGHT_OR_WRONG = 1.0
 LONGER = "LONGER"
@@ -60,13 +60,18 @@ class Match(NamedTuple):
     margin: float
 
 
-def fail_reasons(ledger: Ledger) -> dict[str, str]:
-    """Each failed sample's reason: that of its first failing verdict."""
-    reasons: dict[str, str] = {}
+def fail_reasons(ledger: Ledger, config: Config) -> dict[str, str]:
+    """Each failed sample's reason: that of the first required verifier, in the config's order, that failed it."""
+    rank = {spec.name: n for n, spec in enumerate(config.verify.verifiers) if spec.required}
+    found: dict[str, dict[str, Verdict]] = {}
     for verdict in ledger.rows(Verdict):
-        if verdict.status is Status.FAIL and verdict.reason is not Reason.OK:
-            reasons.setdefault(verdict.sample_id, verdict.reason.value)
-    return reasons
+        if verdict.verifier in rank:
+            found.setdefault(verdict.sample_id, {})[verdict.verifier] = verdict
+    return {
+        sample_id: min(failed, key=lambda v: rank[v.verifier]).reason.value
+        for sample_id, verdicts in found.items()
+        if (failed := [v for v in verdicts.values() if v.status is Status.FAIL])
+    }
 
 
 def build_pairs(
@@ -75,13 +80,13 @@ def build_pairs(
     """Pairs of the train problems, the same as rows for Parquet, and the report.
 
     status_of, reason_of: each sample's combined status and (for a fail) its reason, by sample id; without reason_of
-    the ledger's first failing verdict names it.
+    the ledger's verdicts name it.
     """
-    builder = _Builder(config, status_of, fail_reasons(ledger) if reason_of is None else reason_of)
+    builder = _Builder(config, status_of, fail_reasons(ledger, config) if reason_of is None else reason_of)
     pairs: list[Pair] = []
     rows: list[Row] = []
     for problem in ledger.rows(Problem, split="train"):
-        for match in builder.matches(list(ledger.rows(Sample, problem_id=problem.id))):
+        for match in builder.matches(samples_of(problem, ledger)):
             pair = _pair(problem, match)
             pairs.append(pair)
             rows.append(pair_row(pair, student_messages(problem, match.mode, config), match))

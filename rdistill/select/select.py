@@ -24,7 +24,7 @@ def select_examples(
     after: Counter[str] = Counter()
     lengths: dict[str, list[int]] = {"passed": [], "selected": []}
     for problem in ledger.rows(Problem, split="train"):
-        finals = [s for s in ledger.rows(Sample, problem_id=problem.id) if s.role in FINAL_ROLES]
+        finals = [s for s in samples_of(problem, ledger) if s.role in FINAL_ROLES]
         passed = [s for s in finals if status_of.get(s.id) is Status.PASS]
         whole = preferred([s for s in passed if is_whole(s)], config)
         made = [e for mode in config.select.modes for e in _examples(problem, whole, mode, config)]
@@ -39,8 +39,13 @@ def select_examples(
     return examples, _report(config, examples, counts, before, after, lengths)
 
 
+def samples_of(problem: Problem, ledger: Ledger) -> list[Sample]:
+    """A problem's samples by sample index: the order they were written in depends on timing, this does not."""
+    return sorted(ledger.rows(Sample, problem_id=problem.id), key=lambda s: (s.sampling.get("index", 0), s.id))
+
+
 def preferred(samples: list[Sample], config: Config) -> list[Sample]:
-    """Samples in the order of select.prefer, ties as they came; `confident` puts unknown confidence last."""
+    """Samples in the order of select.prefer, ties by sample index; `confident` puts unknown confidence last."""
     if config.select.prefer == "shortest":
         return sorted(samples, key=_length)
     if config.select.prefer == "confident":
@@ -86,7 +91,7 @@ def _report(
     lengths: dict[str, list[int]],
 ) -> dict[str, Any]:
     modes = Counter(e.mode for e in examples)
-    ratio = _mean(lengths["selected"]) / _mean(lengths["passed"]) if lengths["passed"] else None
+    ratio = _mean(lengths["selected"]) / _mean(lengths["passed"]) if any(lengths["passed"]) else None
     warnings = [
         f"no sample can be learned from in mode {mode!r}; look at the verdicts, or take it out of select.modes"
         for mode in config.select.modes

@@ -1,0 +1,176 @@
+"""Loaders: every format gives the same rows, and what is malformed is refused in one sentence."""
+
+import gzip
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rdistill.config import Config, Source
+from rdistill.errors import ConfigError, DataError
+from rdistill.prompts import build_problems
+from rdistill.prompts.files import find_file
+from rdistill.prompts.pool import read_source
+from rdistill.prompts.rows import read_gold
+
+ROWS = [{"q": f"How many legs have {n} cats and {n * 7} hens in yard {n}?", "a": str(n)} for n in range(1, 31)]
+FIELDS = {"prompt": "q", "gold": "a"}
+
+
+def make_config(data_dir, *sources, **prompts):
+    section = {"sources": list(sources), **prompts}
+    return Config(name="t", data_dir=str(data_dir), prompts=section, teacher={"model": "m"}, student={"model": "m"})
+
+
+def read(data_dir, **source):
+    source = {"fields": FIELDS, **source}
+    return read_source(Source(**source), make_config(data_dir, source), "prompts.sources.0")
+
+
+def lines(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def write_jsonl(path):
+    path.write_bytes(lines(ROWS))
+
+
+def write_csv(path):
+    path.write_text("q,a\n" + "".join(f'"{r["q"]}",{r["a"]}\n' for r in ROWS))
+
+
+def write_parquet(path):
+    pq.write_table(pa.Table.from_pylist(ROWS), path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(("suffix", "write"), [("jsonl", write_jsonl), ("csv", write_csv), ("parquet", write_parquet)])
+def test_every_format_gives_the_same_problems(tmp_path, suffix, write, packed):
+    path = tmp_path / f"data.{suffix}"
+    write(path)
+    if packed:
+        path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+        path = path.with_name(path.name + ".gz")
+    drafts, counts = read(tmp_path, path=path.name)
+    assert [(d.messages[0]["content"], d.gold) for d in drafts] == [(r["q"], r["a"]) for r in ROWS]
+    assert counts["rows"] == counts["used"] == 30 and counts["refused"] == {}
+
+
+def test_a_saved_data_set_is_read(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    datasets.DatasetDict({"train": datasets.Dataset.from_list(ROWS)}).save_to_disk(str(tmp_path / "saved"))
+    drafts, _ = read(tmp_path, hub="saved")
+    assert len(drafts) == 30
+    with pytest.raises(DataError, match="hub_split"):
+        read(tmp_path, hub="saved", hub_split="validation")
+
+
+def test_a_path_is_found_without_its_leading_folders(tmp_path):
+    (tmp_path / "svamp").mkdir()
+    (tmp_path / "svamp" / "train.jsonl").write_bytes(b"{}")
+    for root in (tmp_path, tmp_path / "svamp"):
+        assert find_file("svamp/train.jsonl", str(root)) == tmp_path / "svamp" / "train.jsonl"
+    with pytest.raises(DataError, match=r"no file 'x/y.jsonl' under .*data_dir"):
+        find_file("x/y.jsonl", str(tmp_path))
+
+
+BAD_FILES = {
+    "empty": ("d.jsonl", b"", "holds no rows"),
+    "blank": ("d.jsonl", b"\n\n \n", "holds no rows"),
+    "header only": ("d.csv", b"q,a\n", "holds no rows"),
+    "not json": ("d.jsonl", b"hello\n" * 5, "5 of 5 rows cannot be used, first line 1: not JSON"),
+    "a json array": ("d.jsonl", b"[1, 2]\n", "not a JSON object"),
+    "nan": ("d.jsonl", b'{"q": "x", "a": NaN}\n', "not JSON"),
+    "deep": ("d.jsonl", b'{"q":' + b"[" * 100_000 + b"\n", "not JSON"),
+    "latin-1": ("d.jsonl", '{"q": "é", "a": "1"}\n'.encode("latin-1"), "line 1: not UTF-8"),
+    "latin-1 csv": ("d.csv", 'q,a\n"é",1\n'.encode("latin-1"), "line 2: not UTF-8"),
+    "surrogate": ("d.jsonl", b'{"q": "\\ud800", "a": "1"}\n', "JSON in UTF-8"),
+    "wrong column": ("d.jsonl", b'{"zz": 1, "question": "x", "a": "1"}\n', "fields.prompt to one of: question, "),
+    "null prompt": ("d.jsonl", b'{"q": null, "a": "1"}\n', "null in column 'q'"),
+    "empty prompt": ("d.jsonl", b'{"q": " ", "a": "1"}\n', "empty prompt"),
+    "empty gold": ("d.jsonl", b'{"q": "x", "a": " "}\n', "empty gold; correct prompts.sources.0.gold_format=text"),
+    "gold a list": ("d.jsonl", b'{"q": "x", "a": [1]}\n', "gold is list"),
+    "short csv row": ("d.csv", b"q,a\nonly\n", "not the header's 2 cells"),
+    "open quote": ("d.csv", b'q,a\n"x,1\n', "cannot be read whole"),
+    "not gzip": ("d.jsonl.gz", b"{}\n", "cannot be read whole"),
+    "cut gzip": ("d.jsonl.gz", gzip.compress(lines(ROWS))[:-20], "cannot be read whole"),
+    "not parquet": ("d.parquet", b"PAR1 no", "cannot be read whole"),
+    "suffix": ("d.txt", b"x", "suffix '.txt' is not one of .jsonl"),
+    "assistant last": ("d.jsonl", lines([{"q": [{"role": "assistant", "content": "x"}], "a": "1"}]), "no user message"),
+    "bad role": ("d.jsonl", lines([{"q": [{"role": "bot", "content": "x"}], "a": "1"}]), "role other than"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_malformed_file_is_one_clear_sentence(tmp_path, name):
+    file, content, message = BAD_FILES[name]
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, path=file)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_few_bad_rows_are_counted_and_many_are_an_error(tmp_path):
+    good, bad = lines(ROWS), b"nonsense\n"
+    (tmp_path / "few.jsonl").write_bytes(good + bad * 3)
+    drafts, counts = read(tmp_path, path="few.jsonl")
+    assert len(drafts) == 30 and counts["refused"] == {"not JSON": 3}
+    assert counts["refused_examples"] == [{"place": "line 31", "reason": "not JSON"}]
+    (tmp_path / "many.jsonl").write_bytes(good + bad * 4)
+    with pytest.raises(DataError, match="4 of 34 rows cannot be used, first line 31: not JSON"):
+        read(tmp_path, path="many.jsonl")
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_never_crash_a_loader(tmp_path_factory, content):
+    folder = tmp_path_factory.mktemp("random")
+    for name in ("d.jsonl", "d.csv", "d.jsonl.gz", "d.parquet"):
+        (folder / name).write_bytes(content)
+        with pytest.raises(DataError):
+            read(folder, path=name, fields={"prompt": "a column that is nowhere", "gold": None})
+
+
+def test_nested_fields_chat_prompts_tools_and_size(tmp_path):
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi?", "extra": 1}]
+    row = {"x": {"prompt": chat, "answers": [{"text": "yes"}]}, "t": [{"name": "f"}], "kind": "chat"}
+    (tmp_path / "d.jsonl").write_bytes(lines([row] * 3))
+    fields = {"prompt": "x.prompt", "gold": "x.answers.0.text", "tools": "t", "domain": "kind"}
+    drafts, counts = read(tmp_path, path="d.jsonl", fields=fields, size=2)
+    assert counts["rows"] == 2 and drafts[0].domain == "chat" and drafts[0].tools == [{"name": "f"}]
+    assert drafts[0].messages == [chat[0], {"role": "user", "content": "Hi?"}] and drafts[0].gold == "yes"
+
+
+@pytest.mark.parametrize(
+    ("value", "gold_format", "gold"),
+    [
+        (42.0, "text", "42"),
+        (7, "text", "7"),
+        (" a b ", "text", "a b"),
+        ("so 12\n#### 1,234", "hashes", "1234"),
+        ("( 84.0 / 2.0 )", "equation", "42"),
+        ("( 5.0 / 2.0 )", "equation", "2.5"),
+        ('{"a": [1]}', "json", {"a": [1]}),
+        ([1, 2], "json", [1, 2]),
+    ],
+)
+def test_gold_formats(value, gold_format, gold):
+    assert read_gold(value, gold_format) == gold
+
+
+@pytest.mark.parametrize(
+    ("value", "gold_format"), [("12", "hashes"), ("1 / 0", "equation"), ("__import__", "equation")]
+)
+def test_gold_that_does_not_fit_its_format_is_refused(value, gold_format):
+    with pytest.raises(ValueError, match="gold"):
+        read_gold(value, gold_format)
+
+
+def test_unknown_tasks_and_options_name_what_there_is(tmp_path):
+    with pytest.raises(ConfigError, match="unknown task 'poems'; known: word_problems, reasoning_gym:NAME"):
+        build_problems(make_config(tmp_path, {"task": "poems", "size": 5}))
+    for options in ({"max_number": 1}, {"operations": ["divide"]}, {"colour": 1}, {"operations": 5}, {"size": 3}):
+        with pytest.raises(ConfigError):
+            build_problems(make_config(tmp_path, {"task": "word_problems", "size": 5, "options": options}))
