@@ -30,6 +30,8 @@ from rdistill.sandbox.seccomp import AUDIT_ARCH, build_filter
 
 MAX_OUTPUT_BYTES, MAX_VALUES_BYTES, MAX_INPUT_BYTES = 1 << 16, 4 << 20, 16 << 20
 MAX_TASKS, MAX_OPEN_FILES, MAX_FILE_MB = 32, 256, 16
+SPARE_TASKS = 8
+"""The kernel's cap on tasks lies this far above the watched one, so that a fork bomb is seen and named."""
 NUM_SLOTS, FIRST_UID = 256, 60600
 SLOT_WAIT_S = 30.0
 
@@ -96,7 +98,7 @@ class Sandbox:
         return {
             "RLIMIT_AS": self.memory_mb << 20,
             "RLIMIT_CPU": 2 * math.ceil(timeout_s) + 1,
-            "RLIMIT_NPROC": MAX_TASKS,
+            "RLIMIT_NPROC": MAX_TASKS + SPARE_TASKS,
             "RLIMIT_NOFILE": MAX_OPEN_FILES,
             "RLIMIT_FSIZE": MAX_FILE_MB << 20,
             "RLIMIT_CORE": 0,
@@ -148,7 +150,7 @@ def find_parts() -> tuple[str, str | None, bytes]:
     machine = platform.machine()
     if platform.system() != "Linux" or machine not in AUDIT_ARCH:
         raise PrerequisiteError(
-            f"the sandbox needs Linux on {' or '.join(AUDIT_ARCH)}, got {platform.system()} on {machine}; use one of these"
+            f"the sandbox needs Linux on {' or '.join(AUDIT_ARCH)}, got {platform.system()} on {machine}; move there"
         )
     bwrap, setpriv = shutil.which("bwrap"), shutil.which("setpriv")
     if bwrap is None:

@@ -10,7 +10,8 @@ import time
 from typing import Literal, NamedTuple
 
 WATCH_EVERY_S = 0.02
-KILL_GRACE_S = 2.0
+KILL_GRACE_S = 10.0
+"""The dead of a fork bomb need CPU to go, which a busy machine gives late."""
 CHUNK = 1 << 16
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 

@@ -1,0 +1,171 @@
+"""Code: run the solution in the sandbox and compare what it gives, here, with what is expected.
+
+Gold is one of
+    {"kind": "function", "entry_point": "add", "cases": [{"args": [2, 3], "expected": 5}]}
+    {"kind": "stdio", "cases": [{"stdin": "2 3\n", "stdout": "5\n"}]}
+    {"kind": "asserts", "entry_point": "add", "tests": "assert add(2, 3) == 5"}
+
+A wrong value or an exception is a `fail`; a time-out, a resource limit or a broken sandbox is `unverifiable`.
+"""
+
+import time
+from typing import Any
+
+from rdistill.verifiers.code.asserts import plan_asserts
+
+from rdistill.records import Problem, Reason, Sample, Verdict
+from rdistill.sandbox import Outcome, Sandbox, StepsRun, equals_json, run_function, run_steps
+from rdistill.verifiers.protocol import failed, passed, unverifiable
+
+MAX_CODE_CHARS, MAX_CASES = 100_000, 1000
+
+_UNVERIFIABLE = {
+    "timeout": Reason.TIMEOUT,
+    "resource_limit": Reason.RESOURCE_LIMIT,
+    "sandbox_error": Reason.SANDBOX,
+}
+
+
+class Code:
+    """Verifier of programs and functions. `timeout_s` is for all cases of a sample together."""
+
+    name = "code"
+    version = "1"
+
+    def __init__(self, timeout_s: float = 4.0, memory_mb: int = 512) -> None:
+        self.sandbox = Sandbox(timeout_s=timeout_s, memory_mb=memory_mb)
+
+    def check(self, problem: Problem, sample: Sample) -> Verdict:
+        if sample.finish_reason == "length":
+            return unverifiable(self, sample, Reason.TRUNCATED, "the reply was cut")
+        kinds = {"function": self._function, "stdio": self._stdio, "asserts": self._asserts}
+        gold = problem.gold
+        if fault := gold_fault(gold):
+            return unverifiable(self, sample, Reason.BAD_GOLD, fault)
+        code = extract_code(sample.text, gold.get("entry_point"))
+        if not code.strip():
+            return failed(self, sample, Reason.NO_ANSWER, "no code in the reply")
+        if len(code) > MAX_CODE_CHARS:
+            return failed(self, sample, Reason.UNPARSEABLE, f"{len(code)} characters of code, at most {MAX_CODE_CHARS}")
+        return kinds[gold["kind"]](gold, sample, code)
+
+    def _function(self, gold: dict[str, Any], sample: Sample, code: str) -> Verdict:
+        cases = gold["cases"]
+        run = run_function(self.sandbox, code, gold["entry_point"], [case["args"] for case in cases])
+        if run.status != "ok":
+            return self._no_outcomes(sample, run)
+        for number, (case, outcome) in enumerate(zip(cases, run.outcomes, strict=True), 1):
+            if outcome.error is not None:
+                return self._raised(sample, outcome, f"case {number}")
+            if not equals_json(outcome.value, case["expected"]):
+                return failed(self, sample, Reason.WRONG_ANSWER, f"case {number}: got {shorten(outcome.value)}")
+        return passed(self, sample, f"{len(cases)} cases")
+
+    def _asserts(self, gold: dict[str, Any], sample: Sample, code: str) -> Verdict:
+        try:
+            plan = plan_asserts(gold["tests"], gold["entry_point"])
+        except ValueError as error:
+            return unverifiable(self, sample, Reason.BAD_GOLD, str(error))
+        run = run_steps(self.sandbox, code, [planned.step for planned in plan])
+        if run.status != "ok":
+            return self._no_outcomes(sample, run)
+        for planned, outcome in zip(plan, run.outcomes, strict=True):
+            if outcome.error is not None:
+                return self._raised(sample, outcome, planned.label)
+            if planned.judge is not None and not _holds(planned.judge, outcome.value):
+                return failed(self, sample, Reason.WRONG_ANSWER, f"{planned.label}: got {shorten(outcome.value)}")
+        num_checks = sum(planned.num_checks for planned in plan)
+        num_unlifted = sum(planned.num_checks for planned in plan if planned.judge is None)
+        note = f", {num_unlifted} of them judged inside the sandbox" if num_unlifted else ""
+        return passed(self, sample, f"{num_checks} asserts{note}")
+
+    def _stdio(self, gold: dict[str, Any], sample: Sample, code: str) -> Verdict:
+        deadline = time.monotonic() + self.sandbox.timeout_s
+        for number, case in enumerate(gold["cases"], 1):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return unverifiable(self, sample, Reason.TIMEOUT, f"no time left before case {number}")
+            result = self.sandbox.run(code, stdin=case["stdin"], timeout_s=left)
+            if reason := _UNVERIFIABLE.get(result.status):
+                return unverifiable(self, sample, reason, f"case {number}: {result.stderr[-200:]}")
+            if result.status != "ok":
+                last_line = result.stderr.strip().rpartition("\n")[2]
+                return failed(self, sample, Reason.RUNTIME_ERROR, f"case {number}: {last_line[:200]}")
+            if lines_of(result.stdout) != lines_of(case["stdout"]):
+                return failed(self, sample, Reason.WRONG_ANSWER, f"case {number}: got {shorten(result.stdout)}")
+        return passed(self, sample, f"{len(gold['cases'])} cases")
+
+    def _no_outcomes(self, sample: Sample, run: StepsRun) -> Verdict:
+        if run.status in _UNVERIFIABLE:
+            return unverifiable(self, sample, _UNVERIFIABLE[run.status], run.detail)
+        return failed(self, sample, Reason.RUNTIME_ERROR, run.detail)
+
+    def _raised(self, sample: Sample, outcome: Outcome, label: str) -> Verdict:
+        detail = f"{label}: {outcome.error}"
+        if outcome.is_limit:
+            return unverifiable(self, sample, Reason.RESOURCE_LIMIT, detail)
+        is_wrong = str(outcome.error).startswith(("AssertionError", "it returned "))
+        return failed(self, sample, Reason.WRONG_ANSWER if is_wrong else Reason.RUNTIME_ERROR, detail)
+
+
+def extract_code(text: str, entry_point: str | None = None) -> str:
+    """The last fenced block (the last that names the entry point, if any does), or the whole text without fences.
+
+    A fence that is never closed runs to the end. One linear scan.
+    """
+    blocks: list[list[str]] = []
+    is_open = False
+    for line in text.split("\n"):
+        if line.lstrip().startswith("```"):
+            is_open = not is_open
+            if is_open:
+                blocks.append([])
+        elif is_open:
+            blocks[-1].append(line)
+    codes = ["\n".join(block) for block in blocks]
+    naming = [code for code in codes if entry_point and entry_point in code]
+    return (naming or codes or [text])[-1]
+
+
+def lines_of(output: str) -> list[str]:
+    """Lines without trailing blanks, and without empty lines at the end."""
+    lines = [line.rstrip() for line in output.replace("\r\n", "\n").split("\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def shorten(value: Any) -> str:
+    """A value for a detail: its repr, cut; never an error."""
+    try:
+        text = repr(value)
+    except ValueError:
+        text = f"a large {type(value).__name__}"
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _holds(judge: Any, value: Any) -> bool:
+    """A judgement of a decoded value; a value that cannot even be compared does not hold."""
+    try:
+        return bool(judge(value))
+    except (TypeError, ValueError, ArithmeticError, RecursionError):
+        return False
+
+
+def gold_fault(gold: Any) -> str | None:
+    """What is wrong with a gold answer, in one sentence; None if nothing is."""
+    if not isinstance(gold, dict) or gold.get("kind") not in ("function", "stdio", "asserts"):
+        return "gold.kind is not one of function, stdio, asserts"
+    name = gold.get("entry_point")
+    if gold["kind"] != "stdio" and not (isinstance(name, str) and name.isidentifier()):
+        return f"gold.entry_point {str(name)[:40]!r} is not a function's name"
+    if gold["kind"] == "asserts":
+        return None if isinstance(gold.get("tests"), str) else "gold.tests is not text"
+    cases = gold.get("cases")
+    if not isinstance(cases, list) or not 0 < len(cases) <= MAX_CASES:
+        return f"gold.cases is not a list of 1 to {MAX_CASES} cases"
+    if gold["kind"] == "function":
+        is_good = all(isinstance(c, dict) and isinstance(c.get("args"), list) and "expected" in c for c in cases)
+        return None if is_good else 'a case needs "args", a list, and "expected"'
+    is_good = all(isinstance(c, dict) and all(isinstance(c.get(k), str) for k in ("stdin", "stdout")) for c in cases)
+    return None if is_good else 'a case needs "stdin" and "stdout", both text'
