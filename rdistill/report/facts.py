@@ -9,7 +9,7 @@ from typing import Any
 from rdistill.ledger import Ledger
 from rdistill.records import Example, Pair, Problem, Sample
 from rdistill.report.plots import Curve, Point
-from rdistill.report.words import STUDENTS, is_number
+from rdistill.report.words import MAX_ANSWER, STUDENTS, is_number, reveal
 from rdistill.run import RunFolder
 from rdistill.stages import STAGE_NAMES
 
@@ -179,7 +179,9 @@ def _example(rows: list[dict[str, Any]]) -> dict[str, Any]:
     ordered = sorted(
         rows, key=lambda r: (_place(MODEL_ORDER, r.get("model", "")), _place(MODE_ORDER, r.get("mode", "")))
     )
-    return {"question": _text(rows[0].get("question")), "gold": _text(rows[0].get("gold")), "answers": ordered}
+    answers = [row | {"text": reveal(_text(row.get("text", "")), MAX_ANSWER)} for row in ordered]
+    question = reveal(_text(rows[0].get("question")), MAX_ANSWER)
+    return {"question": question, "gold": _text(rows[0].get("gold")), "answers": answers}
 
 
 def _text(value: Any) -> str:

@@ -8,21 +8,20 @@ import math
 import unicodedata
 from typing import Any, TypeGuard
 
-MAX_TEXT = 6000
+MAX_ANSWER, MAX_TEXT = 6_000, 200_000
 STUDENTS = ("dpo", "sft")
 MODES = {"explain": "Explaining its steps", "tool": "With its calculator", "direct": "Answering directly"}
 
 
 def reveal(text: str, limit: int = MAX_TEXT) -> str:
     """Text with control, bidirectional, zero-width and unpaired surrogate characters shown as marks, cut at `limit`."""
-    shown = "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else _mark(c) for c in text[:limit])
-    shown = shown.replace("\u2028", "⟨U+2028⟩").replace("\u2029", "⟨U+2029⟩")
+    shown = "".join(c if is_plain(c) else f"⟨U+{ord(c):04X}⟩" for c in text[:limit])
     return shown if len(text) <= limit else f"{shown}\n... ({len(text) - limit} more characters)"
 
 
-def _mark(character: str) -> str:
-    code = ord(character)
-    return chr(0x2400 + code) if code < 0x20 else f"⟨U+{code:04X}⟩"
+def is_plain(character: str) -> bool:
+    """Whether a character shows as what it is: no control, format, surrogate or separator but newline and tab."""
+    return character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
