@@ -209,7 +209,7 @@ class Lane:
         return True
 
     async def reply(self, worker: WorkerProcess) -> list[Any]:
-        """The next verdict line. A heavy import is waited for (once a module and process) and then the clock restarts."""
+        """The next verdict line. A heavy import is waited for, once a module and process; then the clock restarts."""
         while (reply := await worker.read(self.timeout_s))[0] == "loading":
             module = str(reply[1:])
             if module in worker.heavy or (await worker.read(START_LIMIT_S))[0] != "loaded":

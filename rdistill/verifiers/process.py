@@ -10,7 +10,7 @@ from typing import Any
 
 MAX_LINE = 1 << 16
 MAX_OUTPUT = 1 << 20
-"""Bytes that a worker may print in its life before it counts as flooding and is killed."""
+"""Bytes that a worker may print in one job; more is flooding, and it is killed."""
 GRACE_S = 0.1
 """Added to a limit, so that a worker's own answer on the last instant wins over the kill."""
 
@@ -51,6 +51,7 @@ class WorkerProcess:
     async def send(self, line: bytes) -> None:
         """Write one line; a worker that is gone is noticed by the next read."""
         assert self._process.stdin is not None
+        self._printed = 0
         with contextlib.suppress(ConnectionError):
             self._process.stdin.write(line + b"\n")
             await self._process.stdin.drain()

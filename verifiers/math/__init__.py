@@ -1,0 +1,70 @@
+"""Is the final answer the expected number, expression or text?
+
+One final answer only, compared exactly: numbers as fractions, with percent, currency and units; then tuples, sets and
+intervals item by item; and only what is left goes to math-verify and sympy, behind filters. Not for proofs.
+"""
+
+from rdistill.verifiers.math.compare import Outcome, compare, is_readable
+from rdistill.verifiers.math.extract import Ambiguous, final_answer
+
+from rdistill.answers import normalise_reasoning
+from rdistill.records import Problem, Reason, Sample, Verdict
+from rdistill.verifiers import failed, passed, unverifiable
+
+MAX_TEXT = 2_000_000
+
+REFUSALS = {
+    Outcome.DIFFERENT: Reason.WRONG_ANSWER,
+    Outcome.AMBIGUOUS: Reason.AMBIGUOUS,
+    Outcome.UNREADABLE: Reason.UNPARSEABLE,
+}
+
+
+class Math:
+    """Option `strict`: the answer must have been declared after the marker; otherwise it may also be in a box, after
+    "the answer is", or the last number. `gold` is a number or text, LaTeX allowed."""
+
+    name = "math"
+    version = "1"
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict = strict
+
+    def check(self, problem: Problem, sample: Sample) -> Verdict:
+        gold = gold_text(problem.gold)
+        if gold is None or not is_readable(gold):
+            return unverifiable(self, sample, Reason.BAD_GOLD, f"gold {str(problem.gold)[:80]!r} cannot be read")
+        if sample.finish_reason == "length":
+            return unverifiable(self, sample, Reason.TRUNCATED, "the reply was cut")
+        try:
+            answer = self.answer(sample, gold)
+        except Ambiguous as error:
+            return failed(self, sample, Reason.AMBIGUOUS, str(error))
+        if not answer:
+            return failed(self, sample, Reason.NO_ANSWER, "no final answer")
+        outcome = compare(gold, answer)
+        detail = f"{answer[:120]!r}, expected {gold[:120]!r}"
+        if outcome is Outcome.EQUAL:
+            return passed(self, sample, f"{answer[:120]!r}")
+        if outcome is Outcome.TOO_COMPLEX:
+            return unverifiable(self, sample, Reason.UNPARSEABLE, f"too complex to decide: {detail}")
+        return failed(self, sample, REFUSALS[outcome], detail)
+
+    def answer(self, sample: Sample, gold: str) -> str | None:
+        """The text of the final answer, or None. Raises Ambiguous if there is more than one."""
+        if sample.answer is not None:
+            return final_answer(sample.answer, gold, declared=True)
+        if self.strict or len(sample.text) > MAX_TEXT:
+            return None
+        _, text, finished = normalise_reasoning(sample.text)
+        return final_answer(text, gold, declared=False) if finished else None
+
+
+def gold_text(gold: object) -> str | None:
+    """A gold answer as text; None for what is neither a number nor text."""
+    if isinstance(gold, bool) or not isinstance(gold, int | float | str):
+        return None
+    try:
+        return str(gold).strip()
+    except ValueError:  # an integer past Python's digit limit
+        return None

@@ -1,0 +1,88 @@
+"""One spelling for what is written in many: LaTeX wrappers, unicode signs, spaces."""
+
+import re
+import unicodedata
+
+MAX_ANSWER = 4_000
+
+TEXT_COMMAND = re.compile(
+    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|rm|bf|operatorname)\s*\{([^{}]*)\}"
+)
+SIZE_COMMAND = re.compile(r"\\(?:left|right|bigl|bigr|big|Big|Bigl|Bigr|displaystyle)(?![a-zA-Z])")
+DEGREES = re.compile(r"\^?\s*\{?\s*\\circ\s*\}?|°|\\degree")
+INLINE_MATHS = re.compile(r"\$([^$]+)\$(?![0-9])")
+LOOSE_SPACE = re.compile(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
+ROW_END = "\x1e"
+BRACED_DIGIT = re.compile(r"([\^_])\{(\w)\}")
+SUPERSCRIPTS = str.maketrans({"⁰": "^0", "¹": "^1", "²": "^2", "³": "^3", "⁴": "^4", "⁵": "^5", "⁶": "^6"})
+VULGAR = re.compile(r"[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞]")
+SIGNS = str.maketrans(
+    {
+        "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "×": "\\times ", "·": "\\cdot ", "÷": "/", "π": "\\pi ",
+        "∞": "\\infty ", "≤": "\\le ", "≥": "\\ge ", "∪": "\\cup ", "√": "\\sqrt ", "’": "'", "‘": "'", "“": '"',
+        "”": '"', "⁄": "/", "\u200b": None, "\ufeff": None, "\u2060": None, "\n": " ", "\t": " ", "\r": " ",
+    }
+)  # fmt: skip
+REPLACED = (
+    ("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"), ("{,}", ","), ("\\!", ""), ("\\,", ""),
+    ("\\;", " "), ("\\:", " "), ("\\ ", " "), ("~", " "), ("\\quad", " "), ("\\%", "%"), ("\\$", "$"), ("\\{", "{"),
+    ("\\}", "}"), ("\\lbrace", "{"), ("\\rbrace", "}"), ("\\leq", "\\le"), ("\\geq", "\\ge"),
+)  # fmt: skip
+WRAPPERS = (
+    ("$$", "$$"),
+    ("\\(", "\\)"),
+    ("\\[", "\\]"),
+    ("**", "**"),
+    ("*", "*"),
+    ("`", "`"),
+    ('"', '"'),
+    ("'", "'"),
+    ("__", "__"),
+)
+
+
+def clean(text: str) -> str | None:
+    """An answer in one spelling, or None if it is too long or holds control or direction characters."""
+    if len(text) > MAX_ANSWER:
+        return None
+    if not text.isascii():
+        text = VULGAR.sub(lambda m: " " + unicodedata.normalize("NFKC", m[0]), text.translate(SUPERSCRIPTS))
+        text = unicodedata.normalize("NFKC", text)
+    text = text.translate(SIGNS)
+    if not text.isprintable():
+        return None
+    text = unwrap(text)
+    if "\\" in text or "°" in text:
+        text = DEGREES.sub(" degrees", text.replace("\\\\", ROW_END))
+        text = SIZE_COMMAND.sub("", text)
+        for old, new in REPLACED:
+            text = text.replace(old, new)
+        text = unwrap(TEXT_COMMAND.sub(r" \1 ", text).replace(ROW_END, "\\\\"))
+    return INLINE_MATHS.sub(r"\1", text).strip() if text.count("$") == 2 else text
+
+
+def unwrap(text: str) -> str:
+    """Take off dollars, brackets of display maths, a box, bold, quotes and the full stop around an answer."""
+    before = None
+    while text != before:
+        before = text
+        text = text.strip().rstrip(",;:").rstrip()
+        if text.endswith("!") and text[-2:-1].isalpha():
+            text = text[:-1]
+        if text.endswith(".") and not text.endswith("..."):
+            text = text[:-1].rstrip()
+        for start, end in WRAPPERS:
+            if len(text) > len(start) + len(end) and text.startswith(start) and text.endswith(end):
+                inner = text[len(start) : -len(end)]
+                if start not in inner and end not in inner:
+                    text = inner
+        if text.startswith("$") and text.endswith("$") and text.count("$") == 2 and len(text) > 2:
+            text = text[1:-1]
+        if text.startswith("\\boxed{") and text.endswith("}") and text.count("\\boxed") == 1:
+            text = text[7:-1]
+    return text
+
+
+def squash(text: str) -> str:
+    """Text without the spaces that do not part words or numbers, for comparison letter by letter."""
+    return BRACED_DIGIT.sub(r"\1\2", LOOSE_SPACE.sub("", " ".join(text.split())))

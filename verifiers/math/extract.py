@@ -1,0 +1,141 @@
+"""Where the final answer stands in a reply. Linear scans only: the text may be a megabyte of anything."""
+
+import re
+
+from rdistill.verifiers.math.clean import clean, squash
+from rdistill.verifiers.math.quantity import DECIMAL, parse_quantity, same_quantity
+
+MAX_WHOLE = 300
+MAX_DECLARED = 20
+TAIL_LINES = 3
+PHRASES = ("answer is", "answer:", "answer =", "answers are", "answer**:", "answer:**", "result is")
+LINE_STARTS = ("a:", "ans:", "result:")
+NUMBER = re.compile(
+    rf"(?<![\w.,])(?:(?<![-+*/^)\w])-\s?)?(?:US\$|[$€£])?\s?(?:(?<=[$€£])-)?{DECIMAL}(?:\s?/\s?[0-9]+(?![\w.]))?(?:\s?\\?%)?"
+)
+SENTENCE_END = re.compile(r"[.!](?:\s|$)")
+HEDGE = re.compile(r"\b(?:or|either|alternatively|maybe|perhaps|possibly)\b", re.IGNORECASE)
+
+
+class Ambiguous(Exception):
+    """The reply offers more than one final answer."""
+
+
+def final_answer(text: str, gold: str, *, declared: bool) -> str | None:
+    """The last box, else what follows "the answer is", else (declared) the text itself, else the last number.
+
+    Raises: Ambiguous if boxes or phrases disagree, or the last line hedges.
+    """
+    if found := agreed(boxes(text), "boxes"):
+        return found
+    if not declared or len(text) > MAX_WHOLE:
+        text = text.strip()
+        if found := agreed(phrases(text), "declared answers"):
+            return found
+        if not declared and len(text) <= MAX_WHOLE and "\n" not in text and whole_fits(text, gold):
+            return text
+        return text if declared else last_number(text, gold)
+    return phrases(text)[-1:][0] if phrases(text) else text
+
+
+def agreed(found: list[str], what: str) -> str | None:
+    """The last of them, if all say the same. Raises Ambiguous."""
+    if not found:
+        return None
+    last = found[-1]
+    if len(found) > MAX_DECLARED and len({squash(f) for f in found}) > 1:
+        raise Ambiguous(f"{len(found)} {what}")
+    for other in set(found[-MAX_DECLARED:-1]):
+        if not alike(other, last):
+            raise Ambiguous(f"two different {what}: {other[:60]!r} and {last[:60]!r}")
+    return last
+
+
+def alike(a: str, b: str) -> bool:
+    left, right = clean(a), clean(b)
+    if left is None or right is None or squash(left) == squash(right):
+        return a == b or (left is not None and right is not None)
+    numbers = parse_quantity(left), parse_quantity(right)
+    return numbers[0] is not None and numbers[1] is not None and same_quantity(*numbers)
+
+
+def boxes(text: str) -> list[str]:
+    """Contents of every closed, outermost \\boxed{...} or \\fbox{...}, in one pass."""
+    found: list[str] = []
+    starts: list[tuple[int, int]] = []  # of open boxes: (start of contents, brace depth)
+    depth = at = 0
+    while at < len(text):
+        char = text[at]
+        if char == "\\":
+            opened = next((len(c) for c in ("\\boxed{", "\\fbox{") if text.startswith(c, at)), 0)
+            if opened:
+                starts.append((at + opened, depth))
+                depth += 1
+            at += opened or 2
+            continue
+        if char == "{":
+            depth += 1
+        elif char == "}":
+            depth -= 1
+            if starts and starts[-1][1] == depth:
+                start, _ = starts.pop()
+                if not starts:
+                    found.append(text[start:at].strip())
+        at += 1
+    return found
+
+
+def phrases(text: str) -> list[str]:
+    """What follows "the answer is", "Answer:", or "A:" at the start of a line."""
+    lower = text.lower() if text.isascii() else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+    spots: list[int] = []
+    for phrase in PHRASES:
+        at = lower.find(phrase)
+        while at >= 0 and len(spots) < 1000:
+            spots.append(at + len(phrase))
+            at = lower.find(phrase, at + len(phrase))
+    start = 0
+    for line in lower.split("\n"):
+        for mark in LINE_STARTS:
+            if line.startswith(mark):
+                spots.append(start + len(mark))
+        start += len(line) + 1
+    answers = [_sentence(text, spot) for spot in sorted(set(spots))]
+    return [a for a in answers if a]
+
+
+def _sentence(text: str, start: int) -> str:
+    """The rest of the sentence; of the next line, where the phrase ended its own."""
+    tail = text[start : start + 2 * MAX_WHOLE].lstrip(" :=*\t")
+    line = tail.lstrip("\n").split("\n", 1)[0]
+    if end := SENTENCE_END.search(line):
+        line = line[: end.start()]
+    return line.strip().strip("*").strip()
+
+
+def whole_fits(text: str, gold: str) -> bool:
+    """Whether a short text is itself an answer: a quantity, or not a sentence with a number that ends it."""
+    cleaned = clean(text)
+    if cleaned is None or parse_quantity(cleaned) is not None:
+        return True
+    wanted = clean(gold)
+    if wanted is None or parse_quantity(wanted) is None:
+        return True
+    words = re.findall(r"[A-Za-z]{2,}", re.sub(r"\\[a-zA-Z]+", " ", cleaned))
+    return len(words) < 3
+
+
+def last_number(text: str, gold: str) -> str | None:
+    """The last number of the last lines that hold one; for a gold that is no number, the last line."""
+    lines = [line for line in text[-20_000:].split("\n") if line.strip()][-TAIL_LINES:]
+    wanted = clean(gold)
+    if wanted is None or parse_quantity(wanted) is None:
+        return lines[-1].strip() if lines and len(lines[-1]) <= MAX_WHOLE else None
+    for line in reversed(lines):
+        numbers = [m[0].strip() for m in NUMBER.finditer(line)]
+        if not numbers:
+            continue
+        if HEDGE.search(line) and len(numbers) > 1 and "=" not in line and not alike(numbers[-1], numbers[-2]):
+            raise Ambiguous(f"the last line offers {numbers[-2]!r} and {numbers[-1]!r}")
+        return numbers[-1]
+    return None
