@@ -19,7 +19,7 @@ setup: $(READY)
 $(READY): requirements/cpu.lock requirements/system.sh pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	    { echo "rdistill needs Python 3.11 or newer, found '$(PYTHON)'; name one with: make PYTHON=/path/to/python3.11"; exit 1; }
-	@requirements/system.sh
+	@PYTHON="$(PYTHON)" requirements/system.sh
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing $$(grep -c '==' requirements/cpu.lock) locked packages into .venv (some minutes)"
 	@$(PIP) --no-deps -r requirements/cpu.lock

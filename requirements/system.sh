@@ -3,6 +3,7 @@
 # Never fails: what needs a missing package says so itself when it is used.
 set -euo pipefail
 
+python=${PYTHON:-python3}
 missing=() reasons=()
 need() { # need PACKAGE WHY TEST...
     local package=$1 why=$2
@@ -16,6 +17,9 @@ survey() {
     need libtcmalloc-minimal4 "an allocator that nearly doubles training speed on CPU" \
         bash -c "{ PATH=\$PATH:/sbin:/usr/sbin ldconfig -p; ls /usr/lib/*/; } | grep -q 'libtcmalloc_minimal\.so'"
     need g++ "compiles an op of DeepSpeed, once" command -v g++
+    need python3-dev "Python's headers, for the same op" "$python" -c \
+        'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")'
+    need python3-venv "makes .venv" "$python" -c 'import ensurepip'
 }
 
 survey
