@@ -29,7 +29,8 @@ def command(bwrap: str, setpriv: str | None, uid: int | None, seccomp_fd: int) -
     arguments = [bwrap, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     arguments += ["--new-session", "--die-with-parent", "--hostname", "sandbox", "--clearenv", "--cap-drop", "ALL"]
     if uid is None:
-        arguments += ["--unshare-user", "--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID)]
+        # As process 1: bubblewrap's own init would share the program's uid, so the program could write its memory.
+        arguments += ["--unshare-user", "--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID), "--as-pid-1"]
     else:
         arguments += [word for privilege in _PRIVILEGES for word in ("--cap-add", privilege)]
     for name, value in ENVIRONMENT.items():

@@ -8,34 +8,22 @@ as well as by what the attack says. `require("strong")` runs it once in a proces
 """
 
 import contextlib
-import json
 import os
 import secrets
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from rdistill.errors import PrerequisiteError
+from rdistill.sandbox.attacks import ATTACKS, ATTEMPT, DAEMON, LIMITS, MEMORY_MB, Bait
 from rdistill.sandbox.box import Level, Sandbox, SandboxResult, find_parts
 from rdistill.sandbox.functions import run_function
-from rdistill.sandbox.seccomp import denied_numbers
 
-TIMEOUT_S, MEMORY_MB = 1.0, 256
-
-_TRY = """
-import os, sys
-def attack(name, action):
-    try:
-        action()
-    except BaseException as error:
-        print("blocked", name, type(error).__name__)
-    else:
-        print("ESCAPED", name)
-"""
+TIMEOUT_S, DEADLINE_S = 10.0, 0.5
 
 
 class Probe(NamedTuple):
@@ -46,21 +34,12 @@ class Probe(NamedTuple):
     detail: str
 
 
-class Bait(NamedTuple):
-    """What the attacks try to reach."""
-
-    folder: Path
-    secret: str
-    port: int
-    listeners: list[socket.socket]
-
-
 def self_test() -> list[Probe]:
     """Run every probe; takes a few seconds. Raises PrerequisiteError if there is no sandbox to test."""
     sandbox = Sandbox(timeout_s=TIMEOUT_S, memory_mb=MEMORY_MB)
     with _bait() as bait:
-        probes = [_probe(name, sandbox.run(_TRY + code(bait)), bait) for name, code in _ATTACKS.items()]
-        probes += [_limit_probe(sandbox, name, code, status) for name, (code, status) in _LIMITS.items()]
+        probes = [_probe(name, sandbox.run(ATTEMPT + code(bait)), bait) for name, code in ATTACKS.items()]
+        probes += [_limit_probe(sandbox, name, code, status) for name, (code, status) in LIMITS.items()]
         return [*probes, _network_untouched(bait), _survivors(sandbox, bait), _folder_untouched(bait), _honest(sandbox)]
 
 
@@ -136,10 +115,10 @@ def _probe(name: str, result: SandboxResult, bait: Bait) -> Probe:
 
 def _limit_probe(sandbox: Sandbox, name: str, code: str, status: str) -> Probe:
     start = time.monotonic()
-    result = sandbox.run(code)
+    result = sandbox.run(code, timeout_s=DEADLINE_S if status == "timeout" else TIMEOUT_S)
     seconds = time.monotonic() - start
-    is_stopped = result.status == status and seconds < 2 * TIMEOUT_S
-    return Probe(name, is_stopped, f"{result.status} after {seconds:.2f} s, expected {status}: {result.stderr[-100:]}")
+    detail = f"{result.status} after {seconds:.2f} s, expected {status}: {result.stderr[-100:]}"
+    return Probe(name, result.status == status, detail)
 
 
 def _network_untouched(bait: Bait) -> Probe:
@@ -161,7 +140,7 @@ def _folder_untouched(bait: Bait) -> Probe:
 def _survivors(sandbox: Sandbox, bait: Bait) -> Probe:
     """A double-forked daemon in its own session must die with its run."""
     marker = f"survivor-{bait.secret}"
-    sandbox.run(_DAEMON.replace("MARKER", marker))
+    sandbox.run(DAEMON.replace("MARKER", marker))
     for _ in range(20):
         alive = [pid for pid in os.listdir("/proc") if pid.isdigit() and marker in _command_line(pid)]
         if not alive:
@@ -182,145 +161,3 @@ def _honest(sandbox: Sandbox) -> Probe:
     run = run_function(sandbox, "def add(a, b): return a + b", "add", [[2, 3], [0.5, 1]])
     values = [outcome.value for outcome in run.outcomes]
     return Probe("honest code runs", values == [5, 1.5], f"{run.status} {values} {run.detail}")
-
-
-def _denied_calls(_: Bait) -> str:
-    numbers = json.dumps(denied_numbers(os.uname().machine))
-    return f"""
-import ctypes
-libc = ctypes.CDLL(None, use_errno=True)
-def call(number):
-    if libc.syscall(number, -1, 0, 0, 0, 0, 0) != -1 or ctypes.get_errno() != 1:
-        return
-    raise PermissionError
-for name, number in {numbers}.items():
-    attack(name, lambda: call(number))
-"""
-
-
-_ATTACKS: dict[str, Callable[[Bait], str]] = {
-    "privileges": lambda bait: (
-        """
-status = {name: value.strip() for name, _, value in (line.partition(":") for line in open("/proc/self/status"))}
-bare = os.getuid() != 0 and all(int(status[n], 16) == 0 for n in ("CapPrm", "CapEff", "CapInh", "CapAmb"))
-print("blocked" if bare and status["NoNewPrivs"] == "1" and status["Seccomp"] == "2" else "ESCAPED", status)
-"""
-    ),
-    "read host files": lambda bait: (
-        f"""
-for top in ("", "/proc/1/root", "/proc/1/cwd", "/proc/self/root", "/tmp/../.."):
-    attack(top, lambda: print(open(top + {str(bait.folder / "secret.txt")!r}).read()))
-for path in ("/etc/shadow", "/etc/passwd", "/root/.ssh", "/home", "/var", "/run", "/sys", "/opt", "/mnt", "/srv"):
-    attack(path, lambda: os.stat(path))
-"""
-    ),
-    "read the environment": lambda bait: (
-        """
-print("blocked", dict(os.environ))
-for pid in filter(str.isdigit, os.listdir("/proc")):
-    try: print(open(f"/proc/{pid}/environ", "rb").read())
-    except OSError: pass
-"""
-    ),
-    "TCP": lambda bait: (
-        f"""
-import socket
-attack("tcp", lambda: socket.create_connection(("127.0.0.1", {bait.port}), 0.2).send(b"x"))
-"""
-    ),
-    "UDP": lambda bait: (
-        f"""
-import socket
-attack("udp", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", {bait.port})))
-"""
-    ),
-    "abstract Unix socket": lambda bait: (
-        f"""
-import socket
-attack("unix", lambda: socket.socket(socket.AF_UNIX).connect("\\0{bait.secret[:7]}" + {bait.secret[7:]!r}))
-"""
-    ),
-    "write kernel settings": lambda bait: (
-        """
-for path in ("kernel/core_pattern", "kernel/hostname", "vm/drop_caches", "kernel/modprobe"):
-    attack(path, lambda: open("/proc/sys/" + path, "r+"))
-attack("oom", lambda: open("/proc/self/oom_score_adj", "w", buffering=1).write("-1000\\n"))
-attack("sysrq", lambda: open("/proc/sysrq-trigger", "w"))
-"""
-    ),
-    "write outside": lambda bait: (
-        """
-for folder in ("/", "/usr", "/usr/lib", "/etc", "/dev", "/proc/sys", os.path.dirname(os.__file__), "/python"):
-    attack(folder, lambda: open(folder + "/x", "w"))
-"""
-    ),
-    "memory of the parent": lambda bait: (
-        """
-for pid in {1, os.getppid()}:
-    for name in ("mem", "maps", "auxv"):
-        attack(name, lambda: open(f"/proc/{pid}/{name}", "r+b" if name == "mem" else "rb").read(1))
-"""
-    ),
-    "signal to the parent": lambda bait: (
-        """
-import signal
-os.kill(1, signal.SIGKILL) if os.getuid() == 0 else None
-attack("all pids seen", lambda: [int(p) for p in os.listdir("/proc") if p.isdigit() and int(p) > 50][0])
-"""
-    ),
-    "new user namespace": lambda bait: (
-        """
-import ctypes
-libc = ctypes.CDLL(None, use_errno=True)
-def unshare(flags):
-    if libc.unshare(flags) != 0: raise OSError(ctypes.get_errno())
-for flags in (0x10000000, 0x00020000, 0x40000000): attack("unshare", lambda: unshare(flags))
-number = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
-def clone(flags):
-    pid = libc.syscall(number, flags | 17, 0, 0, 0, 0)
-    if pid == 0: os._exit(0)
-    if pid < 0: raise OSError
-for flags in (0x10000000, 0x20000000): attack("clone", lambda: clone(flags))
-"""
-    ),
-    "refused system calls": _denied_calls,
-}
-
-_LIMITS: dict[str, tuple[str, str]] = {
-    "fork bomb": ("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass", "resource_limit"),
-    "thread bomb": (
-        "import threading, time\nthreading.stack_size(1 << 16)\n"
-        "while True: threading.Thread(target=time.sleep, args=(9,)).start()",
-        "resource_limit",
-    ),
-    "memory": (f"x = b'x' * ({4 * MEMORY_MB} << 20)", "resource_limit"),
-    "memory of children": (
-        "import os, time\n"
-        f"for _ in range(6):\n    if os.fork() == 0:\n        x = b'x' * ({MEMORY_MB // 2} << 20); time.sleep(9)\n"
-        "time.sleep(9)",
-        "resource_limit",
-    ),
-    "shared memory": (
-        "import mmap, os, time\nfor _ in range(3):\n    if os.fork() == 0:\n"
-        f"        shared = mmap.mmap(-1, {MEMORY_MB // 2} << 20)\n"
-        f"        for _ in range({MEMORY_MB // 2}): shared.write(bytes(1 << 20))\n"
-        "time.sleep(9)",
-        "resource_limit",
-    ),
-    "disk": ("for n in range(99): open(f'/tmp/{n}', 'wb').write(bytes(8 << 20))", "resource_limit"),
-    "output flood": ("while True: print('x' * 65536)", "resource_limit"),
-    "deadline": (
-        "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\nwhile True: pass",
-        "timeout",
-    ),
-}
-
-_DAEMON = """
-import os, sys
-if os.fork() == 0:
-    os.setsid()
-    if os.fork() == 0:
-        os.execv(sys.executable, [sys.executable, "-S", "-c", "import time; time.sleep(60)", "MARKER"])
-    os._exit(0)
-os.wait()
-"""

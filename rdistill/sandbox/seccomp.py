@@ -2,7 +2,8 @@
 
 `build_filter(machine)` returns classic BPF for `bwrap --seccomp FD`. A call made through a foreign ABI (32-bit on
 x86-64, x32) kills the process. clone3 gives ENOSYS, because its flags are out of the filter's sight: C libraries then
-use clone, whose namespace flags are refused. Source of the layout: linux/filter.h, linux/seccomp.h, linux/audit.h.
+use clone, whose namespace flags are refused. Nor may a program give up dying with its parent (PR_SET_PDEATHSIG).
+Source of the layout: linux/filter.h, linux/seccomp.h, linux/audit.h.
 """
 
 import errno
@@ -13,6 +14,7 @@ X32_BIT = 0x40000000
 NEW_NAMESPACE_FLAGS = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET."""
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+PR_SET_PDEATHSIG = 1
 
 # name: (x86_64, aarch64); None where the architecture lacks the call.
 DENIED: dict[str, tuple[int, int | None]] = {
@@ -92,7 +94,7 @@ DENIED: dict[str, tuple[int, int | None]] = {
     "sysfs": (139, None),
     "_sysctl": (156, None),
 }
-CLONE, CLONE3, IOCTL = (56, 220), (435, 435), (16, 29)
+CLONE, CLONE3, IOCTL, PRCTL = (56, 220), (435, 435), (16, 29), (157, 167)
 
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCH, _ARGUMENT_0, _ARGUMENT_1 = 0, 4, 16, 24  # offsets in struct seccomp_data; low words, little-endian
@@ -107,9 +109,9 @@ def denied_numbers(machine: str) -> dict[str, int]:
 
 def build_filter(machine: str) -> bytes:
     """The BPF program. Raises KeyError for an architecture without a table."""
-    column = list(AUDIT_ARCH).index(machine) if machine in AUDIT_ARCH else None
-    if column is None:
+    if machine not in AUDIT_ARCH:
         raise KeyError(machine)
+    column = list(AUDIT_ARCH).index(machine)
     code = [
         _op(_LOAD, _ARCH),
         _op(_JUMP_EQUAL, AUDIT_ARCH[machine], 1, 0),
@@ -123,6 +125,7 @@ def build_filter(machine: str) -> bytes:
     code += _when(CLONE3[column], [_op(_RETURN, _ERRNO | errno.ENOSYS)])
     code += _when(CLONE[column], _refuse_bits(_ARGUMENT_0, NEW_NAMESPACE_FLAGS))
     code += _when(IOCTL[column], _refuse_values(_ARGUMENT_1, [TIOCSTI, TIOCLINUX]))
+    code += _when(PRCTL[column], _refuse_values(_ARGUMENT_0, [PR_SET_PDEATHSIG]))
     return b"".join([*code, _op(_RETURN, _ALLOW)])
 
 
