@@ -34,8 +34,9 @@ RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Where the run li
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def common(
+    context: typer.Context,
     show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     with_debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
@@ -44,7 +45,8 @@ def common(
     debug = with_debug
     if show_version:
         out.print(f"rdistill {__version__}")
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        out.print(context.get_help(), markup=False)
 
 
 @app.command()
@@ -107,7 +109,9 @@ for _stage, _help in {
 @app.command()
 def ask(
     run_or_model: Annotated[str, typer.Argument(help="A run's folder (its student answers), or a model.")],
-    question: Annotated[str | None, typer.Argument(help="The question; '-' or nothing reads JSON lines from stdin.")] = None,
+    question: Annotated[
+        str | None, typer.Argument(help="The question; '-' or nothing reads JSON lines from stdin.")
+    ] = None,
     mode: Annotated[str, typer.Option(help="concise, direct, hidden, explain or tool.")] = "concise",
     as_json: AsJson = False,
 ) -> None:
@@ -119,7 +123,9 @@ def ask(
 
     questions = read_questions(None if question in (None, "-") else question, mode, sys.stdin)
     for item in answer_all(run_or_model, questions):
-        print(json.dumps(item, ensure_ascii=False) if as_json or question in (None, "-") else item["answer"], flush=True)
+        print(
+            json.dumps(item, ensure_ascii=False) if as_json or question in (None, "-") else item["answer"], flush=True
+        )
 
 
 @app.command()
@@ -169,7 +175,9 @@ def verifiers_list(as_json: AsJson = False) -> None:
 @verifiers_app.command("test")
 def verifiers_test(
     name: Annotated[str, typer.Argument(help="A verifier's name, or path/to/file.py:Class.")],
-    cases: Annotated[Path | None, typer.Option(help="JSONL rows {id, gold, answer, expected}; default: its own.")] = None,
+    cases: Annotated[
+        Path | None, typer.Option(help="JSONL rows {id, gold, answer, expected}; default: its own.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a verifier on labelled answers: right ones accepted, wrong ones accepted, rate."""

@@ -135,7 +135,9 @@ class TeacherConfig(Section):
     api_key_env: str = "OPENAI_API_KEY"
     """Name of the environment variable with the key; the key itself never stands in a config."""
     mode: TeacherMode = "rationale"
-    system: str = "Reason step by step in a few short sentences. Then write the final answer on a line of its own after '####'."
+    system: str = (
+        "Reason step by step in a few short sentences. Then write the final answer on a line of its own after '####'."
+    )
     critique: str = "List the mistakes in the solution above, if there are any. Be brief."
     revise: str = "Write the corrected solution in the same format, with the final answer after '####'."
     tools: list[Literal["calculator", "python"]] = ["calculator"]
@@ -336,7 +338,9 @@ class Config(Section):
             if mode not in self.student.prompts:
                 raise ValueError(f"student.prompts has no prompt for mode {mode!r}; add student.prompts.{mode}")
         if "tool" in self.select.modes and self.teacher.mode != "tool_trace":
-            raise ValueError("select.modes names 'tool' but teacher.mode is not 'tool_trace'; no tool call to learn from")
+            raise ValueError(
+                "select.modes names 'tool' but teacher.mode is not 'tool_trace'; no tool call to learn from"
+            )
         if self.teacher.max_samples < self.teacher.want_pass:
             raise ValueError(
                 f"teacher.max_samples={self.teacher.max_samples} is below teacher.want_pass={self.teacher.want_pass}; raise it"
@@ -427,7 +431,9 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
         raise ConfigError(f"{path}: {size} bytes; a config is at most {MAX_CONFIG_BYTES}")
     tree = parse_yaml(text, str(path))
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: holds {type(tree).__name__}, expected a mapping of sections (name, prompts, teacher, ...)")
+        raise ConfigError(
+            f"{path}: holds {type(tree).__name__}, expected a mapping of sections (name, prompts, teacher, ...)"
+        )
     for override in overrides or []:
         apply_override(tree, override)
     tree["data_dir"] = str(Path(tree["data_dir"] if tree.get("data_dir") else path.parent).resolve())

@@ -72,7 +72,9 @@ class Ledger:
     def _create(self, db: sqlite3.Connection) -> None:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version not in (0, SCHEMA_VERSION):
-            raise DataError(f"{self.path}: ledger version {version}, this rdistill reads {SCHEMA_VERSION}; use a new run_dir")
+            raise DataError(
+                f"{self.path}: ledger version {version}, this rdistill reads {SCHEMA_VERSION}; use a new run_dir"
+            )
         db.execute("CREATE TABLE IF NOT EXISTS generations (key TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID")
         for table, columns in TABLES.values():
             names = "".join(f", {c} TEXT" for c in columns)
@@ -126,7 +128,9 @@ class Ledger:
         db.close()
 
     @staticmethod
-    def _insert(db: sqlite3.Connection, records: tuple[Record, ...], extra: type[Record] | tuple[str, str] | None) -> None:
+    def _insert(
+        db: sqlite3.Connection, records: tuple[Record, ...], extra: type[Record] | tuple[str, str] | None
+    ) -> None:
         if isinstance(extra, type):
             db.execute(f"DELETE FROM {TABLES[extra][0]}")
         elif extra is not None:
@@ -136,7 +140,9 @@ class Ledger:
             values = [row_key(record), record.model_dump_json(), *(getattr(record, c) for c in columns)]
             # An upsert keeps the row's place, so that what is written again does not change the order.
             places = ", ".join("?" * len(values))
-            db.execute(f"INSERT INTO {table} VALUES ({places}) ON CONFLICT (key) DO UPDATE SET json = excluded.json", values)
+            db.execute(
+                f"INSERT INTO {table} VALUES ({places}) ON CONFLICT (key) DO UPDATE SET json = excluded.json", values
+            )
 
     # Reading
 

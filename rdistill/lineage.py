@@ -66,7 +66,9 @@ def print_lineage(found: dict[str, Any], console: Console) -> None:
         return escape(clean if len(clean) <= width else clean[: width - 1] + "…")
 
     problem = found["problem"]
-    console.print(f"{mark(problem['id'])}problem {problem['id']}  split={problem.get('split')} gold={text(problem.get('gold'))}")
+    console.print(
+        f"{mark(problem['id'])}problem {problem['id']}  split={problem.get('split')} gold={text(problem.get('gold'))}"
+    )
     for message in problem.get("messages", []):
         console.print(f"      {message['role']}: {text(message['content'])}")
     for sample in found["samples"]:
@@ -74,8 +76,10 @@ def print_lineage(found: dict[str, Any], console: Console) -> None:
         for message in sample["messages"]:
             console.print(f"        {message['role']}: {text(message['content'])}")
         for verdict in sample["verdicts"]:
-            console.print(f"        {verdict['verifier']} {verdict['version']}: {verdict['status']} {verdict['reason']} "
-                          f"{text(verdict['detail'], 90)}")
+            console.print(
+                f"        {verdict['verifier']} {verdict['version']}: {verdict['status']} {verdict['reason']} "
+                f"{text(verdict['detail'], 90)}"
+            )
         for example in sample["examples"]:
             console.print(f"{mark(example['id'])}      example {example['id']}  mode={example['mode']}")
     for pair in found["pairs"]:

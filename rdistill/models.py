@@ -61,7 +61,9 @@ def check_model(ref: str, field: str) -> None:
             ) from None
     elif Path(ref).is_dir():
         if not (Path(ref) / "config.json").exists():
-            raise PrerequisiteError(f"{field}={ref!r} is a folder without config.json; name a folder that holds a model")
+            raise PrerequisiteError(
+                f"{field}={ref!r} is a folder without config.json; name a folder that holds a model"
+            )
     elif ref.startswith(("/", "./", "../", "~")) or ref.count("/") != 1:
         raise PrerequisiteError(
             f"{field}={ref!r} is no folder here and no hub id (OWNER/NAME); give an existing folder, "
@@ -81,7 +83,9 @@ def check_hub_model(ref: str, field: str) -> None:
     try:
         HfApi().model_info(ref, timeout=5)
     except RepositoryNotFoundError:
-        raise PrerequisiteError(f"{field}={ref!r}: the hub has no such model; check the id, or log in if it is private") from None
+        raise PrerequisiteError(
+            f"{field}={ref!r}: the hub has no such model; check the id, or log in if it is private"
+        ) from None
     except Exception as error:  # offline, refused, timed out: all mean that it cannot be had here
         raise PrerequisiteError(
             f"{field}={ref!r} is not in the local hub cache and the hub does not answer "
@@ -144,8 +148,17 @@ def folder_digest(folder: Path) -> str:
     return total.hexdigest()[:16]
 
 
+def bundled_is_ready(ref: str) -> bool:
+    """Whether a model can be read at once: false only for a bundled one that has not been converted yet."""
+    return not ref.startswith("bundled:") or _converted(ref.removeprefix("bundled:"), bundled(ref)).exists()
+
+
+def _converted(name: str, spec: BundledModel) -> Path:
+    return cache_folder() / "models" / f"{name}-{spec.sha256[:12]}"
+
+
 def _convert_once(name: str, spec: BundledModel) -> Path:
-    target = cache_folder() / "models" / f"{name}-{spec.sha256[:12]}"
+    target = _converted(name, spec)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         with _file_lock(target.with_suffix(".lock")):

@@ -76,7 +76,9 @@ class Sample(Record):
     @classmethod
     def create(cls, **fields: Any) -> "Sample":
         """Build a sample and the id that its content gives it."""
-        shape = {k: fields.get(k) for k in ("problem_id", "parent_id", "role", "mode", "messages", "sampling", "engine")}
+        shape = {
+            k: fields.get(k) for k in ("problem_id", "parent_id", "role", "mode", "messages", "sampling", "engine")
+        }
         return cls(id=content_id("sample", shape), **fields)
 
     @property

@@ -1,7 +1,7 @@
 """A run on disk: every file name of a run lives here, with the lock and the stage manifests.
 
-    RUN/ config.yaml  ledger.sqlite  stages/STAGE/{manifest.json,metrics.jsonl,result.json}  data/{sft,pairs}.parquet
-         models/{sft,dpo}/  evaluation/scorecard.json  report.html  logs/attempt_N/  logs/latest
+RUN/ config.yaml  ledger.sqlite  stages/STAGE/{manifest.json,metrics.jsonl,result.json}  data/{sft,pairs}.parquet
+     models/{sft,dpo}/  evaluation/scorecard.json  report.html  logs/attempt_N/  logs/latest
 """
 
 import contextlib

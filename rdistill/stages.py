@@ -108,9 +108,9 @@ def content_settings(stage: Stage, config: Config) -> dict[str, str]:
     from rdistill.models import model_identity
 
     if stage.name == "prompts":
-        from rdistill.prompts import find_file
+        from rdistill.prompts.files import find_file
 
-        paths = [find_file(config, s.path) for s in config.prompts.sources if s.path]
+        paths = [find_file(s.path, config.data_dir) for s in config.prompts.sources if s.path]
         return {f"file {i}": file_digest(p) for i, p in enumerate(paths)}
     if stage.name == "generate" and config.teacher.engine == "vllm":
         return {"teacher.model content": model_identity(config.teacher.model, config.teacher.revision)}
@@ -281,9 +281,7 @@ def main() -> None:
         result = run_here(BY_NAME[name], run, load_config(run.config))
         run.write_result(name, result)
     except RdistillError as error:
-        write_durable(
-            run.stage(name) / "error.json", json.dumps({"kind": type(error).__name__, "message": str(error)})
-        )
+        write_durable(run.stage(name) / "error.json", json.dumps({"kind": type(error).__name__, "message": str(error)}))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -31,24 +31,20 @@ def generate(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
 
 
 async def _generate(config: Config, ledger: Ledger) -> dict[str, Any]:
-    from rdistill.teacher.engines import start_teacher
+    from rdistill.teacher.engines import serving, start_teacher
     from rdistill.teacher.sampler import CachedEngine, Sampler
     from rdistill.tools import make_tools
 
     problems = list(ledger.rows(Problem, split="train"))
     tools = make_tools(config.teacher.tools, config.sandbox) if config.teacher.mode == "tool_trace" else {}
-    engine = await start_teacher(config)
-    try:
+    async with verifier_pool(config) as pool, serving(start_teacher(config)) as engine:
         cached = CachedEngine(engine, ledger, config.teacher.concurrency)
-        async with verifier_pool(config) as pool:
-            sampler = Sampler(config, cached, ledger, pool, tools)
-            with bar("generate", len(problems), "problems") as update:
-                tally = await sampler.run(
-                    problems,
-                    lambda t: update(t.problems, f"{t.solved} solved, {t.samples} samples, {t.tokens} tokens"),
-                )
-    finally:
-        await engine.close()
+        sampler = Sampler(config, cached, ledger, pool, tools)
+        with bar("generate", len(problems), "problems") as update:
+            tally = await sampler.run(
+                problems,
+                lambda t: update(t.problems, f"{t.solved} solved, {t.samples} samples, {t.tokens} tokens"),
+            )
     return {
         "problems": tally.problems,
         "problems_solved": tally.solved,
@@ -70,9 +66,7 @@ def verifier_pool(config: Config) -> VerifierPool:
 def verify(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     """Judge every sample that lacks a verdict, and count what the verifiers said."""
     asyncio.run(_judge_missing(config, ledger))
-    reasons = Counter(
-        f"{v.verifier}: {v.reason}" for v in ledger.rows(Verdict) if v.status is not Status.PASS
-    )
+    reasons = Counter(f"{v.verifier}: {v.reason}" for v in ledger.rows(Verdict) if v.status is not Status.PASS)
     statuses = Counter(status.value for status in sample_statuses(config, ledger).values())
     return {"statuses": dict(statuses), "reasons": dict(reasons.most_common())}
 
@@ -113,7 +107,7 @@ def sample_statuses(config: Config, ledger: Ledger) -> dict[str, Status]:
 
 def select(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     """Choose what the student learns from the verified samples, and seal it."""
-    from rdistill.select import select_examples, write_sft_data
+    from rdistill.select import select_examples, write_sft
 
     examples, counts = select_examples(ledger, config, sample_statuses(config, ledger))
     if not examples:
@@ -122,16 +116,16 @@ def select(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
             "then raise teacher.max_samples, add teacher.examples, or take a stronger teacher.model"
         )
     ledger.replace(Example, examples)
-    return counts | write_sft_data(run, ledger, examples)
+    return counts | write_sft(run.sft_data, examples, ledger)
 
 
 def pair(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     """Build the preferences and seal them."""
-    from rdistill.select import build_pairs, write_pairs_data
+    from rdistill.select import build_pairs, write_pairs
 
     pairs, rows, counts = build_pairs(ledger, config, sample_statuses(config, ledger))
     ledger.replace(Pair, pairs)
-    return counts | write_pairs_data(run, rows)
+    return counts | write_pairs(run.pairs_data, rows)
 
 
 def sft(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:

@@ -46,7 +46,9 @@ async def evaluate_models(run: RunFolder, config: Config, ledger: Ledger) -> dic
         await _evaluate_group(roles, run, config, ledger, problems, rows, speeds)
     rows.sort(key=lambda r: (r["model"], r["mode"]))
     card = scorecard(rows, speeds) | _faults(run, config, ledger)
-    write_durable(run.scorecard.parent / "answers.jsonl", "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
+    write_durable(
+        run.scorecard.parent / "answers.jsonl", "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows)
+    )
     write_durable(run.scorecard, json.dumps(card, indent=1))
     return {
         f"{model} {mode}": score["accuracy"] for model, modes in card["models"].items() for mode, score in modes.items()
@@ -59,7 +61,9 @@ def group_by_weights(run: RunFolder, config: Config) -> list[list[str]]:
     for role in config.evaluate.models:
         if (model := model_of(role, run, config)) is not None:
             options = config.teacher.vllm.model_dump_json()
-            groups.setdefault(f"{config.teacher.base_url}:{options}" if model == "" else model_identity(model), []).append(role)
+            groups.setdefault(
+                f"{config.teacher.base_url}:{options}" if model == "" else model_identity(model), []
+            ).append(role)
     return list(groups.values())
 
 
@@ -83,7 +87,9 @@ async def _evaluate_group(
 ) -> None:
     """Start one engine and measure every role it serves."""
     model = model_of(roles[0], run, config)
-    engine = await (start_teacher(config) if not model else start_vllm(model, None, config.teacher.vllm, seed=config.seed))
+    engine = await (
+        start_teacher(config) if not model else start_vllm(model, None, config.teacher.vllm, seed=config.seed)
+    )
     try:
         for role in roles:
             for mode, answer in _answerers(role, config, engine, ledger):
@@ -94,7 +100,9 @@ async def _evaluate_group(
                     tokens = sum(r["output_tokens"] for r in found)
                     speeds[role, mode] = tokens / max(1e-9, time.monotonic() - started)
                     passed = sum(r["status"] == Status.PASS for r in found)
-                    update(len(problems), f"{passed / len(problems):.1%} right, {tokens / len(problems):.0f} tokens each")
+                    update(
+                        len(problems), f"{passed / len(problems):.1%} right, {tokens / len(problems):.0f} tokens each"
+                    )
                 rows += found
     finally:
         await engine.close()
@@ -246,12 +254,15 @@ def paired_tests(groups: dict[tuple[str, str], list[Row]]) -> list[dict[str, Any
 
 def _faults(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     """What must be zero: invalid pairs, and clusters on both sides of a split; re-checked here, not taken on trust."""
-    from rdistill.select import pair_faults_of_run
+    from rdistill.select import pair_faults
+    from rdistill.select.sealed import read_sealed
+    from rdistill.steps import sample_statuses
 
+    rows = read_sealed(run.pairs_data) if run.pairs_data.exists() else []
     sides: dict[str, set[str]] = {}
     for problem in ledger.rows(Problem):
         sides.setdefault(problem.cluster, set()).add(problem.split)
     return {
-        "pairs_invalid": len(pair_faults_of_run(run, ledger, config)),
+        "pairs_invalid": len(pair_faults(rows, ledger, config, sample_statuses(config, ledger))),
         "leakage": sum(len(splits) > 1 for splits in sides.values()),
     }

@@ -20,7 +20,9 @@ def wilson_interval(passed: int, n: int, z: float = 1.959964) -> tuple[float, fl
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
-def expected_calibration_error(confidence_N: Sequence[float], correct_N: Sequence[bool], bins: int = 10) -> float | None:
+def expected_calibration_error(
+    confidence_N: Sequence[float], correct_N: Sequence[bool], bins: int = 10
+) -> float | None:
     """Mean gap between confidence and accuracy over equal-width bins, weighted by bin size; None without data.
 
     Source: Guo et al. 2017, arXiv:1706.04599, eq. 3.
@@ -47,7 +49,13 @@ def paired_comparison(first_N: Sequence[bool], second_N: Sequence[bool]) -> dict
     lost = sum(a and not b for a, b in zip(first_N, second_N, strict=True))
     won = sum(b and not a for a, b in zip(first_N, second_N, strict=True))
     p_value = binomtest(won, won + lost, 0.5).pvalue if won + lost else 1.0
-    return {"n": len(first_N), "difference": (won - lost) / max(1, len(first_N)), "won": won, "lost": lost, "p_value": p_value}
+    return {
+        "n": len(first_N),
+        "difference": (won - lost) / max(1, len(first_N)),
+        "won": won,
+        "lost": lost,
+        "p_value": p_value,
+    }
 
 
 def percentiles(values_N: Sequence[float]) -> dict[str, float]:

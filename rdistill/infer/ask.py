@@ -59,9 +59,15 @@ def _question(row: dict[str, Any], default_id: str, mode: str, where: str) -> Qu
     messages = row.get("messages")
     if messages is None and isinstance(row.get("question"), str) and row["question"].strip():
         messages = [{"role": "user", "content": row["question"]}]
-    good = isinstance(messages, list) and messages and all(
-        isinstance(m, dict) and isinstance(m.get("content"), str) and m.get("role") in ("system", "user", "assistant")
-        for m in messages
+    good = (
+        isinstance(messages, list)
+        and messages
+        and all(
+            isinstance(m, dict)
+            and isinstance(m.get("content"), str)
+            and m.get("role") in ("system", "user", "assistant")
+            for m in messages
+        )
     )
     if not good:
         raise DataError(f"{where}: expected 'question' (text) or 'messages' (chat messages with role and content)")

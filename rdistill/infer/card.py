@@ -21,7 +21,9 @@ class Card(Record):
 
 def make_card(config: Config) -> Card:
     return Card(
-        prompts={m: p for m, p in config.student.prompts.items() if m in {*config.select.modes, *config.evaluate.modes}},
+        prompts={
+            m: p for m, p in config.student.prompts.items() if m in {*config.select.modes, *config.evaluate.modes}
+        },
         marker=config.answer.marker,
         tools=list(config.teacher.tools) if "tool" in config.select.modes else [],
     )
@@ -38,7 +40,9 @@ def read_card(folder: Path) -> Card:
     except OSError:
         return Card(prompts=StudentConfig.model_fields["prompts"].default, marker="####")
     except ValueError as error:
-        raise DataError(f"{folder / CARD}: not a student card ({type(error).__name__}); train the model again") from None
+        raise DataError(
+            f"{folder / CARD}: not a student card ({type(error).__name__}); train the model again"
+        ) from None
 
 
 def find_student(run_or_model: str) -> tuple[str, Card]:
@@ -53,5 +57,3 @@ def find_student(run_or_model: str) -> tuple[str, Card]:
                 return str(run.model(stage)), read_card(run.model(stage))
         raise DataError(f"{folder} has no trained student yet; finish it with: rdistill run {run.config}")
     return str(folder), read_card(folder)
-
-

@@ -1,8 +1,8 @@
 """Answering in the modes that the student was trained for.
 
-    direct    the answer alone            hidden   the model reasons, the caller gets the answer
-    explain   rationale, then the answer  tool     calls run until there is an answer
-    concise   what a caller gets by default: `direct`
+direct    the answer alone            hidden   the model reasons, the caller gets the answer
+explain   rationale, then the answer  tool     calls run until there is an answer
+concise   what a caller gets by default: `direct`
 """
 
 import math
@@ -38,7 +38,12 @@ class Student:
     """A student over an engine: the one place that knows how each mode is asked and read."""
 
     def __init__(
-        self, engine: Engine, card: Card, tools: dict[str, Tool] | None = None, *, max_tokens: dict[str, int] | None = None
+        self,
+        engine: Engine,
+        card: Card,
+        tools: dict[str, Tool] | None = None,
+        *,
+        max_tokens: dict[str, int] | None = None,
     ) -> None:
         self.engine, self.card = engine, card
         self._tools = tools or {}
@@ -83,4 +88,3 @@ class Student:
         if mode == "explain" or answer is not None:
             return rationale, answer
         return "", text.strip() or None
-

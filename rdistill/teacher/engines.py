@@ -1,6 +1,8 @@
 """Start the engine that a config names."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 
 from rdistill.config import Config, VllmConfig
 from rdistill.teacher.engine import Engine
@@ -14,7 +16,9 @@ async def start_teacher(config: Config) -> Engine:
 
         await asyncio.to_thread(probe_endpoint, teacher)
         return OpenAIEngine(teacher)
-    return await start_vllm(teacher.model, teacher.revision, teacher.vllm, seed=config.seed, timeout_s=teacher.timeout_s)
+    return await start_vllm(
+        teacher.model, teacher.revision, teacher.vllm, seed=config.seed, timeout_s=teacher.timeout_s
+    )
 
 
 async def start_vllm(
@@ -24,3 +28,13 @@ async def start_vllm(
     from rdistill.teacher.vllm import VllmEngine
 
     return await VllmEngine.start(model, revision, options, seed=seed, timeout_s=timeout_s)
+
+
+@asynccontextmanager
+async def serving(starting: Awaitable[Engine]) -> AsyncIterator[Engine]:
+    """Wait for an engine to start, and free it at the end."""
+    engine = await starting
+    try:
+        yield engine
+    finally:
+        await engine.close()

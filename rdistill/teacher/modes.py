@@ -157,7 +157,10 @@ def as_chat(messages: list[Message]) -> list[Message]:
 
 def describe_tools(tools: dict[str, Tool]) -> str:
     """The system prompt's part about tools: the call format, then each tool."""
-    lines = ["To use a tool, write only a call and stop: <tool_call>{\"name\": NAME, \"arguments\": {...}}</tool_call>", "Tools:"]
+    lines = [
+        'To use a tool, write only a call and stop: <tool_call>{"name": NAME, "arguments": {...}}</tool_call>',
+        "Tools:",
+    ]
     lines += [f"- {t.name}: {t.description} Arguments: {', '.join(t.schema['properties'])}." for t in tools.values()]
     return "\n".join(lines)
 

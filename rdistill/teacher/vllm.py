@@ -76,7 +76,9 @@ class VllmEngine:
         from vllm.sampling_params import RequestOutputKind
 
         started = time.monotonic()
-        prompt = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+        prompt = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)[
+            "input_ids"
+        ]
         room = self._max_model_len - len(prompt)
         if room < 1:
             return Completion(text="", finish_reason="length", prompt_tokens=len(prompt), completion_tokens=0)

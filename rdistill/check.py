@@ -1,0 +1,214 @@
+"""`rdistill check`: everything that can be known to be wrong before a model is loaded, in seconds.
+
+Cheap checks come first: models and endpoint, files and rows, verifiers and sandbox, gold answers, then one training
+example through the student's own chat template.
+"""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from rdistill.answers import join_answer
+from rdistill.config import Config, TrainConfig
+from rdistill.errors import ConfigError, DataError
+from rdistill.models import bundled_is_ready, check_model, resolve_model
+from rdistill.prompts.student import student_messages
+from rdistill.records import Example, Problem, Sample, Span, Status, StudentMode
+from rdistill.run import RunFolder
+from rdistill.stages import STAGES, fingerprints, why_rerun
+
+MAX_GOLD_CHECKED = 500
+MAX_BAD_GOLD = 0.1
+"""Share of gold answers that may fail their own verifier before the data is refused."""
+COLOURS = {"rationale": "cyan", "answer": "green", "tool_call": "magenta", "tool_result": "yellow", None: "dim"}
+
+
+def check_all(config: Config) -> dict[str, Any]:
+    """Validate a run and return its plan.
+
+    Raises: ConfigError or DataError (exit code 2), PrerequisiteError (3), each naming the field and the remedy.
+    """
+    from rdistill.prompts import build_problems
+
+    check_prerequisites(config)
+    problems, counts = build_problems(config)
+    train = [p for p in problems if p.split == "train"]
+    gold = check_gold(config, train)
+    teacher = config.teacher
+    return {
+        "name": config.name,
+        "run_dir": str(RunFolder(config.run_dir or "").root),
+        "teacher": f"{teacher.engine}: {teacher.model}",
+        "student": config.student.model,
+        "problems": counts,
+        "gold": gold,
+        "teacher_samples_at_most": len(train) * teacher.max_samples,
+        "teacher_tokens_at_most": len(train) * teacher.max_samples * teacher.sampling.max_tokens,
+        "stages": plan_of_stages(config),
+        "example": render_example(config, train[0]),
+    }
+
+
+def check_prerequisites(config: Config) -> None:
+    """Models, endpoint, verifiers, sandbox, DeepSpeed files."""
+    from rdistill.verifiers.registry import require
+
+    check_model(config.student.model, "student.model")
+    if config.teacher.engine == "openai":
+        from rdistill.teacher.openai import probe_endpoint
+
+        probe_endpoint(config.teacher)
+    else:
+        check_model(config.teacher.model, "teacher.model")
+    for spec in config.verify.verifiers:
+        require(spec.name)
+    if needs_sandbox(config):
+        from rdistill.sandbox import require as require_sandbox
+
+        require_sandbox(config.sandbox.require)
+    for name, section in (("sft", config.sft), ("dpo", config.dpo)):
+        _check_deepspeed(name, section)
+
+
+def needs_sandbox(config: Config) -> bool:
+    """Whether this run executes code that a model wrote."""
+    runs_tool = config.teacher.mode == "tool_trace" and "python" in config.teacher.tools
+    return runs_tool or any(spec.name == "code" for spec in config.verify.verifiers)
+
+
+def _check_deepspeed(name: str, section: TrainConfig) -> None:
+    if section.deepspeed is None:
+        return
+    try:
+        tree = json.loads(Path(section.deepspeed).read_text())
+    except OSError:
+        raise ConfigError(
+            f"{name}.deepspeed={section.deepspeed!r} cannot be read; name a file such as configs/deepspeed/zero2.json"
+        ) from None
+    except ValueError as error:
+        raise ConfigError(f"{name}.deepspeed={section.deepspeed!r} is not JSON ({error}); mend the file") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{name}.deepspeed={section.deepspeed!r} holds {type(tree).__name__}, expected an object")
+
+
+def check_gold(config: Config, problems: list[Problem]) -> dict[str, Any]:
+    """Pass gold answers through the config's own answer verifier, before any teacher token is spent.
+
+    Raises: DataError if more than a tenth of them fail it.
+    """
+    specs = [s for s in config.verify.verifiers if s.name == "math"]
+    checked = problems[:MAX_GOLD_CHECKED]
+    if not specs:
+        return {"checked": 0}
+    missing = sum(p.gold is None for p in checked)
+    verdicts = asyncio.run(_gold_verdicts(config, specs, [p for p in checked if p.gold is not None]))
+    bad = [(p, v) for p, v in verdicts if v.status is not Status.PASS]
+    if len(bad) + missing > MAX_BAD_GOLD * len(checked):
+        if missing:
+            raise DataError(
+                f"{missing} of {len(checked)} problems have no gold answer, but verify.verifiers names 'math', which needs "
+                "one; set prompts.sources.N.fields.gold to the column that holds it"
+            )
+        problem, verdict = bad[0]
+        raise DataError(
+            f"verify.verifiers: 'math' does not accept {len(bad)} of {len(checked)} gold answers as answers to their own "
+            f"problems, e.g. {str(problem.gold)[:60]!r} ({verdict.reason}: {verdict.detail[:80]}); correct "
+            "prompts.sources.N.fields.gold or gold_format, or name another verifier"
+        )
+    return {"checked": len(checked), "refused": len(bad), "missing": missing}
+
+
+async def _gold_verdicts(config: Config, specs: list, problems: list[Problem]) -> list[tuple[Problem, Any]]:
+    from rdistill.verifiers.pool import VerifierPool
+
+    async with VerifierPool(
+        specs, workers=1, timeout_s=config.verify.timeout_s, memory_mb=config.verify.memory_mb
+    ) as pool:
+        found = await asyncio.gather(*(pool.check(p, gold_sample(p)) for p in problems))
+    return [(p, verdicts[0]) for p, verdicts in zip(problems, found, strict=True)]
+
+
+def gold_sample(problem: Problem) -> Sample:
+    """The gold answer as if a model had given it."""
+    answer = problem.gold if isinstance(problem.gold, str) else json.dumps(problem.gold)
+    return Sample.create(
+        problem_id=problem.id,
+        messages=[{"role": "assistant", "content": answer}],
+        rationale=None,
+        answer=answer,
+        finish_reason="stop",
+        usage={},
+        sampling={},
+        engine="gold",
+    )
+
+
+def plan_of_stages(config: Config) -> dict[str, str]:
+    """For each stage, "done" or why it would run."""
+    run, prints = RunFolder(config.run_dir or ""), fingerprints(config)
+    found: dict[str, str] = {}
+    for stage in STAGES:
+        reason = why_rerun(stage, run.read_manifest(stage.name), *prints[stage.name])
+        follows = [name for name in stage.inputs if found[name] != "done"]
+        found[stage.name] = reason or (f"{follows[0]} runs again" if follows else "done")
+    return found
+
+
+def render_example(config: Config, problem: Problem) -> dict[str, Any]:
+    """One made-up training example of the first mode through the student's tokenizer: pieces with weight and role.
+
+    Raises: DataError if the student's chat template loses supervised text.
+    """
+    from rdistill.train.spans import display, load_tokenizer
+
+    if not bundled_is_ready(config.student.model):
+        return {
+            "note": f"{config.student.model} is converted at its first use; check again after that to see an example"
+        }
+    mode = config.select.modes[0]
+    example = made_up_example(config, problem, mode)
+    tokenizer = load_tokenizer(resolve_model(config.student.model, config.student.revision))
+    pieces = display(tokenizer, example.messages, example.spans, config.sft.weights)
+    return {"mode": mode, "pieces": [{"text": text, "weight": weight, "role": role} for text, weight, role in pieces]}
+
+
+def made_up_example(config: Config, problem: Problem, mode: StudentMode) -> Example:
+    """An example with placeholder reasoning: before the teacher has written, only the form can be shown."""
+    rationale = "<think>step one</think> So the result follows."
+    answer = str(problem.gold if problem.gold is not None else "42")
+    text = answer if mode == "direct" else join_answer(rationale, answer, config.answer.marker)
+    cut = 0 if mode == "direct" else len(rationale)
+    messages = [*student_messages(problem, mode, config), {"role": "assistant", "content": text}]
+    last = len(messages) - 1
+    spans = [Span(message=last, start=0, end=cut, role="rationale")] if cut else []
+    spans.append(Span(message=last, start=cut, end=len(text), role="answer"))
+    return Example(id="example", sample_id="example", mode=mode, messages=messages, spans=spans)
+
+
+def print_plan(plan: dict[str, Any], console: Console) -> None:
+    """The plan as a person reads it."""
+    console.print(f"[bold]{plan['name']}[/bold] -> {plan['run_dir']}", soft_wrap=True)
+    console.print(f"teacher  {plan['teacher']}\nstudent  {plan['student']}", markup=False, soft_wrap=True)
+    console.print(f"problems {plan['problems'].get('splits')}  gold {plan['gold']}", markup=False)
+    console.print(
+        f"budget   at most {plan['teacher_samples_at_most']:,} samples, {plan['teacher_tokens_at_most']:,} teacher tokens"
+    )
+    for stage, state in plan["stages"].items():
+        console.print(f"  {stage:<9} {state}", markup=False)
+    example = plan["example"]
+    if "pieces" not in example:
+        console.print(example["note"])
+        return
+    console.print(
+        f"\nOne example ({example['mode']}; the reasoning is a placeholder). Colours are roles, dim is not trained:"
+    )
+    shown = Text()
+    for piece in example["pieces"]:
+        shown.append(piece["text"], style=COLOURS[piece["role"]] if piece["weight"] else "dim")
+    console.print(shown)
+    weights = sorted({(p["role"], p["weight"]) for p in example["pieces"] if p["role"]})
+    console.print("weights  " + ", ".join(f"{role} {weight:g}" for role, weight in weights))
