@@ -131,7 +131,9 @@ class Lane:
         self.alive.add(worker)
         names = ", ".join(name for name, _ in self.setup["verifiers"])
         try:
-            kind, *rest = await worker.read(START_LIMIT_S)
+            while (reply := await worker.read(START_LIMIT_S))[0] in ("loading", "loaded"):
+                pass
+            kind, *rest = reply
             if kind == "error":
                 raise (ConfigError if rest[0] == "config" else VerifierError)(rest[1])
             self.names = [(name, version) for name, version in rest[0]]

@@ -142,6 +142,7 @@ def main() -> None:
     pipe = Pipe()
     setup = json.loads(pipe.requests.readline())
     limit_process(setup["memory_mb"])
+    protocol.announce = pipe.send
     guard = Guard() if setup["guarded"] else None
     try:
         verifiers = [registry.create(name, options) for name, options in setup["verifiers"]]
@@ -151,7 +152,6 @@ def main() -> None:
         pipe.send("error", "config" if isinstance(error, ConfigError) else "verifier", str(error)[:2000])
         return
     worker = Worker(pipe, verifiers, guard)
-    protocol.announce = pipe.send
     pipe.send("ready", [[v.name, v.version] for v in verifiers])
     worker.serve()
 

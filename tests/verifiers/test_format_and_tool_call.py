@@ -1,0 +1,99 @@
+"""Options and hostile input of the format and tool_call verifiers; their cases.jsonl hold the rest."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rdistill.verifiers.format import Format
+from rdistill.verifiers.tool_call import ToolCall
+
+from rdistill.records import Reason, Status
+from rdistill.verifiers.cases import to_pair
+
+TOOLS = [
+    {"name": "add", "parameters": {"properties": {"a": {"type": "int"}, "b": {"type": "float"}}, "required": ["a"]}}
+]
+CALLS = [{"name": "add", "arguments": {"a": 1, "b": 2.5}}]
+GOLD = {"tools": TOOLS, "calls": CALLS, "ordered": False}
+
+
+def test_format_options(make):
+    pair = make(None, "Because it is so.\n=> 7")
+    assert Format(marker="=>").check(*pair).status is Status.PASS
+    assert Format().check(*pair).reason is Reason.FORMAT
+    assert Format(marker="=>", min_rationale_chars=50).check(*pair).status is Status.FAIL
+    assert Format(marker="=>", max_rationale_chars=5).check(*pair).status is Status.FAIL
+    with pytest.raises(ValueError, match="marker"):
+        Format(marker="")
+
+
+def test_format_counts_all_turns_of_a_trace(make):
+    turns = [
+        {"role": "assistant", "content": "I add them."},
+        {"role": "tool", "content": "7"},
+        {"role": "assistant", "content": "#### 7"},
+    ]
+    assert Format().check(*make(None, "#### 7", messages=turns, mode="tool_trace")).status is Status.PASS
+
+
+def test_calls_may_stand_in_the_messages(make):
+    function = {"name": "add", "arguments": json.dumps(CALLS[0]["arguments"])}
+    turns = [
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": function}]}
+    ]
+    assert ToolCall().check(*make(GOLD, "", messages=turns)).status is Status.PASS
+
+
+def test_openai_style_tools_are_read(make):
+    gold = {**GOLD, "tools": [{"type": "function", "function": TOOLS[0]}]}
+    assert ToolCall().check(*make(gold, json.dumps(CALLS))).status is Status.PASS
+    verdict = ToolCall().check(*make(gold, json.dumps([{"name": "add", "arguments": {"a": "1"}}])))
+    assert verdict.reason is Reason.BAD_TOOL_CALL and "not of type" in verdict.detail
+
+
+def test_overlapping_accepted_values_are_matched_whichever_comes_first(make):
+    wide, narrow = {"name": "f", "accepted": {"x": [1, 2]}}, {"name": "f", "accepted": {"x": [1]}}
+    answers = [{"name": "f", "arguments": {"x": x}} for x in (1, 2)]
+    for calls in ([wide, narrow], [narrow, wide]):
+        assert ToolCall().check(*make({"calls": calls}, json.dumps(answers))).status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    "gold",
+    [
+        {"calls": 3},
+        {"calls": [{"name": "f"}]},
+        {"calls": [{"name": "f", "accepted": {"x": 1}}]},
+        {
+            "tools": [{"name": "f", "parameters": {"properties": {"x": {"$ref": "http://localhost:1/x"}}}}],
+            "calls": [{"name": "f", "arguments": {"x": 2}}],
+        },
+        {"tools": [{"name": "f", "parameters": {"type": "object", "required": "x"}}] * 2 + [3], "calls": CALLS},
+    ],
+)
+def test_gold_that_cannot_be_used_is_unverifiable(make, gold):
+    answer = [{"name": "f", "arguments": {"x": 1}}]
+    verdict = ToolCall().check(*make(gold, json.dumps(answer)))
+    assert (verdict.status, verdict.reason) == (Status.UNVERIFIABLE, Reason.BAD_GOLD)
+
+
+def test_text_without_expected_calls_is_unverifiable(make):
+    assert ToolCall().check(*make("7", "#### 7")).reason is Reason.BAD_GOLD
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(JSON, st.sampled_from(["list", "tags", "call"]))
+def test_no_json_value_breaks_it(value, form):
+    body = {"name": "add", "arguments": value} if form == "call" else value
+    text = json.dumps([body]) if form == "list" else f"<tool_call>{json.dumps(body)}</tool_call>"
+    problem, sample = to_pair({"id": "x", "gold": GOLD, "answer": "x"})
+    sample = sample.model_copy(update={"messages": [{"role": "assistant", "content": text}]})
+    assert ToolCall().check(problem, sample).status in (Status.FAIL, Status.PASS)

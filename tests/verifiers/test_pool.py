@@ -1,0 +1,166 @@
+"""The pool: order, limits, concurrency, recycling, back-pressure, composition."""
+
+import asyncio
+import time
+
+import pytest
+
+from rdistill.config import VerifierSpec
+from rdistill.errors import VerifierError
+from rdistill.records import Reason, Status, Verdict
+from rdistill.verifiers import pool as pool_module
+from rdistill.verifiers.pool import VerifierPool, combine
+
+MATH, FORMAT = VerifierSpec(name="math"), VerifierSpec(name="format")
+SLOW_PLUGIN = """
+import time
+from rdistill.verifiers import passed
+
+class Sleeps:
+    name, version = "sleeps", "3"
+    def __init__(self, *, seconds=0.0):
+        self.seconds = seconds
+    def check(self, problem, sample):
+        time.sleep(float(problem.gold if self.seconds == 0 else self.seconds))
+        return passed(self, sample)
+"""
+
+
+@pytest.fixture
+def sleeps(tmp_path):
+    path = tmp_path / "sleeps.py"
+    path.write_text(SLOW_PLUGIN)
+    return f"{path}:Sleeps"
+
+
+def verdict(status: Status) -> Verdict:
+    return Verdict(sample_id="s", verifier="v", version="1", status=status, reason=Reason.OK)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "required", "expected"),
+    [
+        (["pass", "pass"], [True, True], "pass"),
+        (["pass", "fail"], [True, True], "fail"),
+        (["unverifiable", "fail"], [True, True], "fail"),
+        (["pass", "unverifiable"], [True, True], "unverifiable"),
+        (["pass", "fail"], [True, False], "pass"),
+        (["pass", "unverifiable"], [True, False], "pass"),
+        (["pass"], [False], "unverifiable"),
+    ],
+)
+def test_combine(statuses, required, expected):
+    specs = [VerifierSpec(name="math", required=r) for r in required]
+    assert combine([verdict(Status(s)) for s in statuses], specs) == expected
+
+
+def test_verdicts_come_in_the_order_of_the_specs(make, judge_all, sleeps):
+    specs = [FORMAT, VerifierSpec(name=sleeps, options={"seconds": 0.01}), MATH]
+    [verdicts] = judge_all(specs, [make("7", "So 8.\n#### 8")])
+    assert [v.verifier for v in verdicts] == ["format", "sleeps", "math"]
+    assert [v.status for v in verdicts] == ["pass", "pass", "fail"]
+    assert verdicts[1].version == "3" and verdicts[1].seconds >= 0.01
+
+
+def test_a_check_past_its_limit_is_killed_in_time_and_the_next_is_right(make, sleeps):
+    async def work():
+        async with VerifierPool([VerifierSpec(name=sleeps)], workers=1, timeout_s=0.5) as pool:
+            start = time.monotonic()
+            [late] = await pool.check(*make("60", "x"))
+            took = time.monotonic() - start
+            [quick] = await pool.check(*make("0", "x"))
+            return late, took, quick
+
+    late, took, quick = asyncio.run(work())
+    assert (late.status, late.reason) == (Status.UNVERIFIABLE, Reason.TIMEOUT)
+    assert 0.5 <= took < 1.0
+    assert quick.status is Status.PASS
+
+
+def test_waiting_for_a_free_process_does_not_count(make, sleeps):
+    async def work():
+        async with VerifierPool([VerifierSpec(name=sleeps)], workers=1, timeout_s=0.6) as pool:
+            return await asyncio.gather(*(pool.check(*make(f"0.{4}{i}", "x")) for i in range(4)))
+
+    assert {v.status for [v] in asyncio.run(work())} == {Status.PASS}
+
+
+def test_many_clients_get_the_verdicts_of_one(make, judge_all):
+    pairs = [make(str(i), f"So.\n#### {i + i % 3}") for i in range(500)]
+    serial = [v.status for [v] in judge_all([MATH], pairs)]
+
+    async def work():
+        async with VerifierPool([MATH], workers=2) as pool:
+            return await asyncio.gather(*(pool.check(*pair) for pair in pairs))
+
+    assert [v.status for [v] in asyncio.run(work())] == serial
+    assert serial.count(Status.PASS) == 167
+
+
+def test_workers_are_recycled(make, monkeypatch):
+    monkeypatch.setattr(pool_module, "MAX_WEAR", 5)
+
+    async def work():
+        seen = set()
+        async with VerifierPool([MATH], workers=1) as pool:
+            for i in range(20):
+                [v] = await pool.check(*make(str(i), f"#### {i}"))
+                assert v.status is Status.PASS
+                seen |= {w._process.pid for w in pool._lanes[0].alive}
+        return seen
+
+    assert len(asyncio.run(work())) >= 3
+
+
+def test_a_cancelled_check_does_not_spoil_the_next(make, sleeps):
+    async def work():
+        async with VerifierPool([VerifierSpec(name=sleeps)], workers=1, timeout_s=5) as pool:
+            task = asyncio.create_task(pool.check(*make("4", "x")))
+            await asyncio.sleep(0.2)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return await pool.check(*make("0", "y"))
+
+    [v] = asyncio.run(work())
+    assert v.status is Status.PASS
+
+
+def test_a_plugin_that_cannot_start_again_is_an_error_not_a_hang(make, sleeps, tmp_path):
+    async def work():
+        async with VerifierPool([VerifierSpec(name=sleeps)], workers=1, timeout_s=0.3) as pool:
+            (tmp_path / "sleeps.py").unlink()
+            await pool.check(*make("60", "x"))
+            await pool.check(*make("0", "x"))
+
+    with pytest.raises(VerifierError, match="no such file"):
+        asyncio.run(work())
+
+
+def test_sympy_is_not_imported_until_needed(make, judge_all, tmp_path):
+    plugin = tmp_path / "loaded.py"
+    plugin.write_text(
+        "import sys\nfrom rdistill.verifiers import passed, failed, Reason\n"
+        "from rdistill.verifiers.math import Math\n"
+        "class Loaded(Math):\n"
+        "    name = 'loaded'\n"
+        "    def check(self, problem, sample):\n"
+        "        super().check(problem, sample)\n"
+        "        heavy = {'sympy', 'torch', 'math_verify', 'numpy'} & set(sys.modules)\n"
+        "        return failed(self, sample, Reason.FORMAT, str(heavy)) if heavy else passed(self, sample)\n"
+    )
+    pairs = [make("7", "So 7 apples.\n#### 7"), make("\\sqrt{2}/2", "\\boxed{\\frac{1}{\\sqrt{2}}}")]
+    [[light], [heavy]] = judge_all([VerifierSpec(name=f"{plugin}:Loaded")], pairs)
+    assert light.status is Status.PASS, light.detail
+    assert "sympy" in heavy.detail
+
+
+def test_quick_checks_are_quick(make):
+    pairs = [make(str(i), f"So {i}.\n#### {i}") for i in range(1000)]
+
+    async def work():
+        async with VerifierPool([MATH], workers=2) as pool:
+            start = time.monotonic()
+            await asyncio.gather(*(pool.check(*pair) for pair in pairs))
+            return len(pairs) / (time.monotonic() - start)
+
+    assert asyncio.run(work()) > 500  # 12,000 alone on two cores; others may be using them
