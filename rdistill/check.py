@@ -110,13 +110,13 @@ def check_gold(config: Config, problems: list[Problem]) -> dict[str, Any]:
     if len(bad) + missing > MAX_BAD_GOLD * len(checked):
         if missing:
             raise DataError(
-                f"{missing} of {len(checked)} problems have no gold answer, but verify.verifiers names 'math', which needs "
-                "one; set prompts.sources.N.fields.gold to the column that holds it"
+                f"{missing} of {len(checked)} problems have no gold answer, but verify.verifiers names 'math', which "
+                "needs one; set prompts.sources.N.fields.gold to the column that holds it"
             )
         problem, verdict = bad[0]
         raise DataError(
-            f"verify.verifiers: 'math' does not accept {len(bad)} of {len(checked)} gold answers as answers to their own "
-            f"problems, e.g. {str(problem.gold)[:60]!r} ({verdict.reason}: {verdict.detail[:80]}); correct "
+            f"verify.verifiers: 'math' does not accept {len(bad)} of {len(checked)} gold answers as answers to their "
+            f"own problems, e.g. {str(problem.gold)[:60]!r} ({verdict.reason}: {verdict.detail[:80]}); correct "
             "prompts.sources.N.fields.gold or gold_format, or name another verifier"
         )
     return {"checked": len(checked), "refused": len(bad), "missing": missing}
@@ -195,7 +195,8 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
     console.print(f"teacher  {plan['teacher']}\nstudent  {plan['student']}", markup=False, soft_wrap=True)
     console.print(f"problems {plan['problems'].get('splits')}  gold {plan['gold']}", markup=False)
     console.print(
-        f"budget   at most {plan['teacher_samples_at_most']:,} samples, {plan['teacher_tokens_at_most']:,} teacher tokens"
+        f"budget   at most {plan['teacher_samples_at_most']:,} samples, "
+        f"{plan['teacher_tokens_at_most']:,} teacher tokens"
     )
     for stage, state in plan["stages"].items():
         console.print(f"  {stage:<9} {state}", markup=False)

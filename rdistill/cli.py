@@ -1,4 +1,7 @@
-"""The command line. Exit codes: 0 done, 2 bad config or input, 3 prerequisite missing, 4 a stage failed, 130 interrupted."""
+"""The command line.
+
+Exit codes: 0 done, 2 bad config or input, 3 a prerequisite is missing, 4 a stage failed, 130 interrupted.
+"""
 
 import json
 import os
@@ -151,8 +154,6 @@ def export(
     from rdistill.run import RunFolder
     from rdistill.select import export_run
 
-    if file_format not in ("trl", "parquet", "jsonl"):
-        raise ConfigError(f"--format {file_format!r}; expected trl, parquet or jsonl")
     for path in export_run(RunFolder(run_dir), file_format, folder or run_dir / "export" / file_format):
         out.print(path)
 

@@ -343,7 +343,8 @@ class Config(Section):
             )
         if self.teacher.max_samples < self.teacher.want_pass:
             raise ValueError(
-                f"teacher.max_samples={self.teacher.max_samples} is below teacher.want_pass={self.teacher.want_pass}; raise it"
+                f"teacher.max_samples={self.teacher.max_samples} is below teacher.want_pass={self.teacher.want_pass}; "
+                "raise it"
             )
         return self
 

@@ -21,7 +21,8 @@ def run_pipeline(
 ) -> None:
     """Run the stages that are not done or have changed, in order.
 
-    `only` runs one stage, whose inputs must be done. Raises: ConfigError for an unknown stage; the failing stage's error.
+    `only` runs one stage, whose inputs must be done.
+    Raises: ConfigError for an unknown stage; the failing stage's error.
     """
     for option, name in (("--until", until), ("--from", from_stage)):
         if name is not None and name not in STAGE_NAMES:

@@ -1,7 +1,7 @@
 """Starting child processes for heavy work: the environment they need, and how their end is understood.
 
-GPU stages and engines live in children, so that their memory is truly freed. On CPU the allocator (tcmalloc) and Intel's
-OpenMP nearly double the speed of training and sampling, and can only be preloaded into a new process.
+GPU stages and engines live in children, so that their memory is truly freed. On CPU the allocator (tcmalloc) and
+Intel's OpenMP nearly double the speed of training and sampling, and can only be preloaded into a new process.
 """
 
 import importlib.metadata

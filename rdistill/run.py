@@ -17,7 +17,7 @@ from rdistill.errors import DataError
 
 
 def write_durable(path: Path, data: str | bytes) -> None:
-    """Write a file so that a kill leaves the old one or the new one, whole: temp, fsync, rename, fsync of the folder."""
+    """Write a file so that a kill leaves the old one or the new one: temp, fsync, rename, fsync of the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -175,10 +175,7 @@ def run_stage(stage: Stage, run: RunFolder, config: Config, logs: Path, lock: in
     run.manifest(stage.name).unlink(missing_ok=True)
     clear_leftovers(stage, run, fingerprint)
     started = time.monotonic()
-    if stage.child:
-        result = _run_child(stage, run, logs, lock)
-    else:
-        result = run_here(stage, run, config)
+    result = _run_child(stage, run, logs, lock) if stage.child else run_here(stage, run, config)
     manifest = {
         "stage": stage.name,
         "fingerprint": fingerprint,
@@ -240,7 +237,7 @@ def _run_child(stage: Stage, run: RunFolder, logs: Path, lock: int | None) -> di
     raise TrainError(f"stage {stage.name} failed: {reason}; the whole story is in {log}")
 
 
-def _subclasses(kind: type) -> list[type]:
+def _subclasses(kind: type[RdistillError]) -> list[type[RdistillError]]:
     return [kind, *(deeper for sub in kind.__subclasses__() for deeper in _subclasses(sub))]
 
 

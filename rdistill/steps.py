@@ -36,7 +36,7 @@ async def _generate(config: Config, ledger: Ledger) -> dict[str, Any]:
     from rdistill.tools import make_tools
 
     problems = list(ledger.rows(Problem, split="train"))
-    tools = make_tools(config.teacher.tools, config.sandbox) if config.teacher.mode == "tool_trace" else {}
+    tools = make_tools([*config.teacher.tools], config.sandbox) if config.teacher.mode == "tool_trace" else {}
     async with verifier_pool(config) as pool, serving(start_teacher(config)) as engine:
         cached = CachedEngine(engine, ledger, config.teacher.concurrency)
         sampler = Sampler(config, cached, ledger, pool, tools)

@@ -37,8 +37,8 @@ async def evaluate_models(run: RunFolder, config: Config, ledger: Ledger) -> dic
     problems = list(itertools.islice(ledger.rows(Problem, split=config.evaluate.split), config.evaluate.limit))
     if not problems:
         raise DataError(
-            f"split {config.evaluate.split!r} is empty, so nothing can be measured; raise prompts.test_fraction or give "
-            "a source with split: test"
+            f"split {config.evaluate.split!r} is empty, so nothing can be measured; raise prompts.test_fraction or "
+            "give a source with split: test"
         )
     rows: list[Row] = []
     speeds: dict[tuple[str, str], float] = {}
@@ -113,10 +113,10 @@ def _answerers(
 ) -> list[tuple[StudentMode, Callable[[Problem], Awaitable[Sample]]]]:
     """Each mode that a role is measured in, with the coroutine that answers a problem in it."""
     cached = CachedEngine(engine, ledger, config.teacher.concurrency)
-    tools = make_tools(config.teacher.tools, config.sandbox) if config.teacher.mode == "tool_trace" else {}
+    tools = make_tools([*config.teacher.tools], config.sandbox) if config.teacher.mode == "tool_trace" else {}
     if role == "teacher":
         return [(TEACHER_MODES[config.teacher.mode], _teacher_answer(config, cached, tools))]
-    student = Student(cached, make_card(config), tools, max_tokens=dict(config.evaluate.max_tokens))
+    student = Student(cached, make_card(config), tools, max_tokens=config.evaluate.max_tokens)
     return [(mode, _student_answer(student, mode)) for mode in config.evaluate.modes]
 
 

@@ -69,7 +69,7 @@ def _question(row: dict[str, Any], default_id: str, mode: str, where: str) -> Qu
             for m in messages
         )
     )
-    if not good:
+    if not good or messages is None:
         raise DataError(f"{where}: expected 'question' (text) or 'messages' (chat messages with role and content)")
     return Question(id=str(row.get("id", default_id)), messages=messages, mode=mode)
 

@@ -1,6 +1,5 @@
 """The student's card: what a served model must know of its training, kept inside its folder."""
 
-import json
 from pathlib import Path
 
 from rdistill.config import Config, StudentConfig

@@ -6,6 +6,7 @@ concise   what a caller gets by default: `direct`
 """
 
 import math
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 from rdistill.answers import split_answer
@@ -19,7 +20,7 @@ from rdistill.tools import Tool
 
 AskMode = Literal["concise", "direct", "hidden", "explain", "tool"]
 ASK_MODES: tuple[str, ...] = get_args(AskMode)
-MAX_TOKENS: dict[str, int] = {"explain": 512, "direct": 64, "tool": 256}
+MAX_TOKENS: dict[StudentMode, int] = {"explain": 512, "direct": 64, "tool": 256}
 
 
 class Answer(Record):
@@ -43,11 +44,11 @@ class Student:
         card: Card,
         tools: dict[str, Tool] | None = None,
         *,
-        max_tokens: dict[str, int] | None = None,
+        max_tokens: Mapping[StudentMode, int] | None = None,
     ) -> None:
         self.engine, self.card = engine, card
         self._tools = tools or {}
-        self._max_tokens = MAX_TOKENS | (max_tokens or {})
+        self._max_tokens: dict[StudentMode, int] = {**MAX_TOKENS, **(max_tokens or {})}
 
     async def answer(self, messages: list[Message], mode: AskMode = "concise") -> Answer:
         """Answer a conversation. Raises ConfigError for a mode that the student has no prompt for."""

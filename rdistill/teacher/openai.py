@@ -92,7 +92,8 @@ def read_completion(reply: dict[str, Any], seconds: float) -> Completion:
         text = message.get("content") or ""
         for call in message.get("tool_calls") or []:
             function = call["function"]
-            text += f'<tool_call>{{"name": {canonical_json(function["name"])}, "arguments": {function["arguments"]}}}</tool_call>'
+            name = canonical_json(function["name"])
+            text += f'<tool_call>{{"name": {name}, "arguments": {function["arguments"]}}}</tool_call>'
         reasoning, text, finished = normalise_reasoning(
             text, message.get("reasoning_content") or message.get("reasoning")
         )

@@ -44,6 +44,9 @@ class CachedEngine:
         self.fresh += 1
         return completion
 
+    async def close(self) -> None:
+        await self._engine.close()
+
 
 @dataclass
 class Tally:

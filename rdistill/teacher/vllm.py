@@ -110,8 +110,8 @@ class VllmEngine:
         final = None
         try:
             async with asyncio.timeout(self._timeout_s):
-                async for final in self._engine.generate({"prompt_token_ids": prompt}, sampling, request_id=number):
-                    pass
+                async for output in self._engine.generate({"prompt_token_ids": prompt}, sampling, request_id=number):
+                    final = output
         except TimeoutError:
             await self._engine.abort(number)
             raise TeacherError(f"no completion within teacher.timeout_s={self._timeout_s} s; raise it") from None
