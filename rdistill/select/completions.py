@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from rdistill.answers import join_answer, split_answer
 from rdistill.records import Message, Sample, Span, StudentMode
+from rdistill.tools import result_turn
 
 FINAL_ROLES = ("answer", "revision")
 WHOLE = "stop"
@@ -73,7 +74,10 @@ def _turns(turns: list[list[tuple[str, str]]]) -> Completion:
                 spans.append(Span(message=number, start=start, end=start + len(text), role=role))  # type: ignore[arg-type]
             start += len(text)
         is_result = bool(parts) and parts[0][1] == "tool_result"
-        messages.append({"role": "tool" if is_result else "assistant", "content": "".join(text for text, _ in parts)})
+        content = "".join(text for text, _ in parts)
+        messages.append(result_turn(content) if is_result else {"role": "assistant", "content": content})
+        if is_result:
+            spans[-1] = spans[-1].model_copy(update={"end": len(messages[-1]["content"])})
     return Completion(messages, spans)
 
 

@@ -89,7 +89,7 @@ def span_fault(messages: list[Message], spans: list[dict[str, Any]], num_prompt:
         number = span["message"]
         if not num_prompt <= number < len(messages):
             return f"a span in message {number}, outside the completion"
-        if (messages[number]["role"] == "tool") != (span["role"] == "tool_result"):
+        if (messages[number]["role"] != "assistant") != (span["role"] == "tool_result"):
             return f"a {span['role']} span in a {messages[number]['role']} message"
         if span["start"] != reached[number] or span["end"] <= span["start"]:
             return f"a gap or overlap at character {span['start']} of message {number}"

@@ -14,7 +14,7 @@ from rdistill.answers import split_answer
 from rdistill.config import Config, TeacherConfig
 from rdistill.records import Message, Problem, Sample
 from rdistill.teacher.engine import Completion, Request
-from rdistill.tools import Tool, ToolCallError, parse_tool_calls
+from rdistill.tools import Tool, ToolCallError, parse_tool_calls, result_turn
 
 Ask = Callable[[list[Message], Request], Awaitable[Completion]]
 CALL_END = "</tool_call>"
@@ -148,11 +148,8 @@ async def _run_calls(text: str, tools: dict[str, Tool]) -> str:
 
 
 def as_chat(messages: list[Message]) -> list[Message]:
-    """Messages as every chat template takes them: a tool's result is a user turn in <tool_response> tags."""
-    return [
-        {"role": "user", "content": f"<tool_response>\n{m['content']}\n</tool_response>"} if m["role"] == "tool" else m
-        for m in messages
-    ]
+    """Messages as every chat template takes them."""
+    return [result_turn(m["content"]) if m["role"] == "tool" else m for m in messages]
 
 
 def describe_tools(tools: dict[str, Tool]) -> str:

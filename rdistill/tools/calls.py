@@ -51,6 +51,11 @@ def format_tool_call(name: str, arguments: dict[str, Any]) -> str:
     return OPEN + call.replace("</", "<\\/") + CLOSE
 
 
+def result_turn(content: str) -> dict[str, Any]:
+    """A tool's result as every chat template takes it: a user turn in <tool_response> tags."""
+    return {"role": "user", "content": f"<tool_response>\n{content}\n</tool_response>"}
+
+
 def _read_call(text: str) -> tuple[str, dict[str, Any]]:
     try:
         call = loads_strict(text)

@@ -15,6 +15,7 @@ from rdistill.select import build_pairs, export_run, pair_faults, select_example
 from rdistill.select.completions import complete
 from rdistill.select.contract import span_fault
 from rdistill.select.sealed import read_sealed
+from rdistill.tools import result_turn
 
 MODES = ["explain", "direct", "tool"]
 SOURCES = ["best_of_n", "revision", "tool_trace", "concise"]
@@ -169,7 +170,7 @@ def test_each_mode_says_what_it_should():
     assert [(s.message, s.role) for s in trace.spans] == [
         (0, "rationale"), (0, "tool_call"), (1, "tool_result"), (2, "rationale"), (2, "answer")
     ]  # fmt: skip
-    assert trace.messages[0]["content"] == "I add. " + CALL and trace.messages[1] == {"role": "tool", "content": "7"}
+    assert trace.messages[0]["content"] == "I add. " + CALL and trace.messages[1] == result_turn("7")
     assert complete(make_sample(problem, 0), "tool", "####") is None
     assert complete(make_sample(problem, 0, ""), "explain", "####") is None
 
