@@ -1,0 +1,13 @@
+"""Train stage 2 (DPO) of a run whose data exist, by hand.
+
+    deepspeed pipelines/train_dpo.py RUN/config.yaml [key=value ...]
+
+On a machine without a GPU put DS_ACCELERATOR=cpu in front, and --num_accelerators N for N ranks.
+"""
+
+import sys
+
+from rdistill.train.dpo import main
+
+if __name__ == "__main__":
+    sys.exit(main())

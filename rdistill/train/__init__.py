@@ -1,0 +1,1 @@
+"""The training stages: spans, losses, SFT, DPO, and how they are launched."""

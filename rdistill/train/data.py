@@ -1,0 +1,99 @@
+"""Sealed Parquet rows as tokens: what cannot be trained on is refused with a reason and counted, never cut.
+
+data = load_sft(run.sft_data, tokenizer, config.sft)
+data.groups, data.refused
+"""
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rdistill.config import DpoConfig, SftConfig, SpanWeights
+from rdistill.errors import DataError
+from rdistill.train.packing import Tokens
+from rdistill.train.spans import SpanError, parse_messages, parse_spans, render
+
+
+@dataclass
+class TokenData:
+    """Rows as groups of tokenised sequences: one sequence in SFT, chosen and rejected in DPO."""
+
+    ids: list[str] = field(default_factory=list)
+    groups: list[list[Tokens]] = field(default_factory=list)
+    refused: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row."""
+        return [sum(len(s.ids) for s in g) for g in self.groups]
+
+    @property
+    def supervised_share(self) -> float:
+        """Tokens with a weight above 0, as a fraction of all."""
+        supervised = sum(w > 0 for g in self.groups for s in g for w in s.weights)
+        return supervised / max(1, sum(self.lengths))
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "rows": len(self.groups),
+            "refused": dict(self.refused),
+            "tokens_per_epoch": sum(self.lengths),
+            "supervised_share": round(self.supervised_share, 4),
+        }
+
+
+def load_sft(path: Path, tokenizer: Any, config: SftConfig) -> TokenData:
+    """Tokens of RUN/data/sft.parquet. Raises DataError if no row is left."""
+
+    def tokens(row: dict[str, Any]) -> list[Tokens]:
+        return [_tokens(tokenizer, row["messages"], row["spans"], config.weights, config.max_length)]
+
+    return _load(path, tokens)
+
+
+def load_pairs(path: Path, tokenizer: Any, config: DpoConfig) -> TokenData:
+    """Tokens of RUN/data/pairs.parquet: [chosen, rejected] per row, weights 0 or 1 (tool results 0).
+
+    Raises DataError if no row is left.
+    """
+
+    def tokens(row: dict[str, Any]) -> list[Tokens]:
+        prompt = json.loads(row["prompt"])
+        sides = []
+        for side in ("chosen", "rejected"):
+            messages = json.dumps(prompt + json.loads(row[side]))
+            sides.append(_tokens(tokenizer, messages, row[f"{side}_spans"], SpanWeights(), config.max_length))
+        if sides[0].ids == sides[1].ids:
+            raise SpanError("SAME_TEXT", "chosen and rejected are the same tokens")
+        return sides
+
+    return _load(path, tokens)
+
+
+def _tokens(tokenizer: Any, messages: str, spans: str, weights: SpanWeights, max_length: int) -> Tokens:
+    rendered = render(tokenizer, parse_messages(messages), parse_spans(spans), weights, max_length)
+    return Tokens(rendered.ids, rendered.weights)
+
+
+def _load(path: Path, tokens: Callable[[dict[str, Any]], list[Tokens]]) -> TokenData:
+    import datasets
+
+    if not path.exists():
+        raise DataError(f"{path} is missing; run the stages before this one (rdistill run CONFIG)")
+    data, example = TokenData(), ""
+    with tempfile.TemporaryDirectory() as scratch:
+        table = datasets.Dataset.from_parquet(str(path), keep_in_memory=True, cache_dir=scratch)
+    for row in table:
+        try:
+            data.groups.append(tokens(row))
+            data.ids.append(row["id"])
+        except SpanError as error:
+            data.refused[error.reason] += 1
+            example = example or f"row {row['id']}: {error}"
+    if not data.groups:
+        raise DataError(f"{path}: none of {sum(data.refused.values())} rows can be trained on; {example or 'no rows'}")
+    return data

@@ -1,0 +1,140 @@
+"""What every rank of a training stage does first and last: find its run, join the others, load the model, report.
+
+deepspeed --module rdistill.train.sft RUN/config.yaml
+"""
+
+import argparse
+import contextlib
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rdistill.config import Config, TrainConfig, load_config
+from rdistill.errors import RdistillError
+from rdistill.run import RunFolder
+
+WATCH_STDIN = "RDISTILL_WATCH_STDIN"  # set by our launcher: its death closes the ranks' standard input
+
+
+def main(stage: Callable[[RunFolder, Config], None], argv: list[str] | None = None) -> int:
+    """Parse `CONFIG [key=value ...]`, run one rank of the stage; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Train one stage of a run whose data exist.")
+    parser.add_argument("config", help="the run's YAML file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
+    if os.environ.get(WATCH_STDIN):
+        threading.Thread(target=_end_with_launcher, daemon=True).start()
+    try:
+        config = load_config(args.config, args.overrides)
+        assert config.run_dir is not None
+        prepare_process()
+        stage(RunFolder(config.run_dir), config)
+    except RdistillError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        leave_group()
+    return 0
+
+
+def _end_with_launcher() -> None:
+    """Exit when standard input closes: the launcher is gone."""
+    while os.read(0, 1):
+        continue
+    os._exit(143)
+
+
+def prepare_process() -> None:
+    """Environment of a rank; a process started without a launcher becomes the only rank."""
+    import torch
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("WANDB_DISABLED", "true")
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("MASTER_PORT", str(free_port()))
+    skip_unused_ops()
+
+
+def skip_unused_ops() -> None:
+    """Keep DeepSpeed from compiling its shared-memory all-reduce on CPU: a minute, and only inference uses it."""
+    import deepspeed
+
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def leave_group() -> None:
+    """Close the process group, so that no rank warns about or waits for another."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
+        with contextlib.suppress(RuntimeError):
+            torch.distributed.destroy_process_group()
+
+
+def load_tokenizer(folder: str | Path) -> Any:
+    """The model's tokenizer. Raises SpanError (a DataError) if its chat template cannot be trained with."""
+    from transformers import AutoTokenizer
+
+    from rdistill.train.spans import check_template
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    check_template(tokenizer)
+    return tokenizer
+
+
+def load_model(folder: str | Path, config: TrainConfig) -> Any:
+    """The student with packed attention and no dropout; call after the training arguments exist (ZeRO-3 shards it)."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from rdistill.train.packing import register_attention
+
+    dtype = getattr(torch, config.dtype)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=register_attention())
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0
+    return model
+
+
+def lora_settings(config: TrainConfig) -> Any:
+    """PEFT's LoraConfig, or None for full fine-tuning."""
+    if config.lora is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=config.lora.rank,
+        lora_alpha=config.lora.alpha,
+        lora_dropout=config.lora.dropout,
+        target_modules=config.lora.target_modules,
+        task_type="CAUSAL_LM",
+    )
+
+
+def peak_rss_gb() -> float:
+    """Largest resident memory of this process so far, in GB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)

@@ -1,0 +1,102 @@
+"""Saving a trained model so that it can be trusted: written aside, reloaded, compared, then put in place.
+
+ZeRO-3 shards are gathered, LoRA is merged. The folder holds safetensors, tokenizer, chat template.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rdistill.errors import TrainError
+from rdistill.run import sync_folder
+from rdistill.train.packing import Batch, forward_logps, register_attention
+
+
+def save_checked(trainer: Any, tokenizer: Any, folder: Path, probe: Batch) -> dict[str, Any]:
+    """Save the trained model to `folder`, reloaded and compared first. Every rank must call; rank 0 writes.
+
+    `probe` is a packed batch whose log-probabilities are compared between the trained and the reloaded model.
+    Returns: counts for the stage's result ({} on other ranks).
+    Raises: TrainError if a tensor is missing, of another value, or the probe differs.
+    """
+    model = trainer.model_wrapped
+    model.eval()
+    with torch.no_grad():
+        before_N = forward_logps(model, probe.to(trainer.args.device)).float().cpu()
+    state = trainer.accelerator.get_state_dict(model)
+    if not trainer.is_world_process_zero():
+        return {}
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    saved = _save(trainer.accelerator.unwrap_model(model), state, partial)
+    tokenizer.save_pretrained(partial)
+    result = _compare(saved, partial, probe, before_N)
+    _put_in_place(partial, folder)
+    return result
+
+
+def _save(model: Any, state: dict[str, torch.Tensor], partial: Path) -> dict[str, torch.Tensor]:
+    """Write the model; returns its tensors by name."""
+    if hasattr(model, "peft_config"):
+        model, state = _merged(model, state)
+    tied = model.all_tied_weights_keys if model.config.get_text_config().tie_word_embeddings else {}
+    state = {k: v for k, v in state.items() if k not in tied}
+    model.config.use_cache = True
+    model.save_pretrained(partial, state_dict=state)
+    return state
+
+
+def _merged(peft_model: Any, state: dict[str, torch.Tensor]) -> tuple[Any, dict[str, torch.Tensor]]:
+    """LoRA folded into the base weights, in float32, on the CPU, from a gathered state dict."""
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    name, config = next(iter(peft_model.peft_config.items()))
+    dtype = next(t.dtype for t in state.values() if t.is_floating_point())
+    plain = AutoModelForCausalLM.from_config(peft_model.get_base_model().config, dtype=torch.float32)
+    fresh = get_peft_model(plain, config, adapter_name=name)
+    missing = fresh.load_state_dict({k: v.float().cpu() for k, v in state.items()}, strict=False).missing_keys
+    tied = [k for k in missing if "lm_head" not in k]
+    if tied:
+        raise TrainError(f"the trained adapter lacks {len(tied)} tensors ({tied[0]}, ...); the model was not saved")
+    merged = fresh.merge_and_unload().to(dtype)
+    return merged, dict(merged.state_dict())
+
+
+def _compare(saved: dict[str, torch.Tensor], folder: Path, probe: Batch, before_N: torch.Tensor) -> dict[str, Any]:
+    """Reload the folder and compare names, values and the probe's log-probabilities."""
+    from transformers import AutoModelForCausalLM
+
+    again = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", attn_implementation=register_attention()).eval()
+    reloaded = again.state_dict()
+    lost = sorted(set(saved) - set(reloaded))
+    changed = sorted(k for k in set(saved) & set(reloaded) if not torch.equal(saved[k].cpu(), reloaded[k]))
+    if lost or changed or not saved:
+        raise TrainError(
+            f"{folder}: reloading the saved model gave {len(lost)} lost and {len(changed)} changed tensors"
+        )
+    with torch.no_grad():
+        after_N = forward_logps(again, probe).float()
+    drift = float((after_N - before_N).abs().mean())
+    tolerance = 0.05 if next(again.parameters()).dtype == torch.bfloat16 else 1e-3
+    if not drift <= tolerance:
+        raise TrainError(f"{folder}: the reloaded model's log-probabilities differ by {drift:.3g} nats on average")
+    return {"tensors": len(reloaded), "parameters": again.num_parameters(), "reload_drift": drift}
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+    """Make `partial` the model folder, durably; an older model is moved away first and removed last."""
+    for path in partial.iterdir():
+        with path.open("rb") as f:
+            os.fsync(f.fileno())
+    sync_folder(partial)
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    partial.rename(folder)
+    sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,60 @@
+"""Stage 1: span-weighted supervised fine-tuning, one rank of it.
+
+    deepspeed --module rdistill.train.sft RUN/config.yaml
+
+Reads RUN/data/sft.parquet and the student; writes RUN/models/sft and RUN/stages/sft.
+"""
+
+import sys
+from typing import Any
+
+import torch
+from trl import SFTConfig, SFTTrainer
+
+from rdistill.config import Config
+from rdistill.models import resolve_model
+from rdistill.run import RunFolder
+from rdistill.train import rank
+from rdistill.train.batches import collate
+from rdistill.train.data import load_sft
+from rdistill.train.packing import Batch, forward_logps
+from rdistill.train.trainer import PackedTraining, finish, placeholder_dataset, planned_steps, training_arguments
+
+
+class SpanTrainer(PackedTraining, SFTTrainer):
+    """TRL's SFTTrainer with loss = sum(w * ce) / sum(w) over the global batch."""
+
+    def batch_size_of(self, batch: Batch) -> torch.Tensor:
+        return batch.weights_N.sum()
+
+    def batch_loss(self, model: Any, batch: Batch) -> torch.Tensor:
+        return -(batch.weights_N * forward_logps(model, batch)).sum()
+
+
+def train(run: RunFolder, config: Config) -> None:
+    """Train the student on the sealed examples."""
+    student = resolve_model(config.student.model, config.student.revision)
+    tokenizer = rank.load_tokenizer(student)
+    data = load_sft(run.sft_data, tokenizer, config.sft)
+    steps = planned_steps(data, config.sft, config.seed)
+    arguments = training_arguments(config.sft, run.stage("sft"), steps=len(steps), seed=config.seed)
+    args = SFTConfig(**arguments, dataset_kwargs={"skip_prepare_dataset": True})
+    trainer = SpanTrainer(
+        model=rank.load_model(student, config.sft),
+        args=args,
+        data_collator=collate,
+        train_dataset=placeholder_dataset(),
+        processing_class=tokenizer,
+        peft_config=rank.lora_settings(config.sft),
+    )
+    trainer.plan(data, config.sft, config.seed, run.metrics("sft"))
+    finish(trainer, tokenizer, run, "sft")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one rank; returns the exit code."""
+    return rank.main(train, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

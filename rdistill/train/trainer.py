@@ -1,0 +1,195 @@
+"""What both stages share around TRL's trainers: planned batches, global normalisation, a metrics line per log step.
+
+`PackedTraining` goes before a TRL trainer in the bases. The subclass says what a batch weighs (`batch_size_of`) and
+what its loss is (`batch_loss`); everything about DeepSpeed, schedules and checkpoints stays TRL's and transformers'.
+"""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rdistill.config import TrainConfig
+from rdistill.errors import TrainError
+from rdistill.run import RunFolder
+from rdistill.train.batches import accumulation, loader, plan_steps, rank_batches
+from rdistill.train.data import TokenData
+from rdistill.train.packing import Batch, pack
+from rdistill.train.progress import progress_line
+from rdistill.train.rank import peak_rss_gb
+from rdistill.train.save import save_checked
+from rdistill.train.zero import deepspeed_settings
+
+
+def training_arguments(config: TrainConfig, folder: Path, *, steps: int, seed: int) -> dict[str, Any]:
+    """Keyword arguments for TRL's SFTConfig and DPOConfig."""
+    ranks = int(os.environ["WORLD_SIZE"])
+    on_cpu = not torch.cuda.is_available()
+    return {
+        "output_dir": str(folder / "checkpoints"),
+        "per_device_train_batch_size": config.micro_batch_size,
+        "gradient_accumulation_steps": accumulation(config.batch_size, config.micro_batch_size, ranks),
+        "max_steps": steps,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": config.scheduler,
+        "warmup_steps": round(config.warmup_ratio * steps),
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "optim": "adamw_torch_fused",
+        "seed": seed,
+        "bf16": config.dtype == "bfloat16",
+        "use_cpu": on_cpu,
+        "gradient_checkpointing": config.gradient_checkpointing,
+        "deepspeed": deepspeed_settings(config),
+        "logging_steps": config.log_every,
+        "logging_first_step": True,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "steps" if config.save_every else "no",
+        "save_steps": config.save_every or 500,
+        "save_total_limit": 2,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": not on_cpu,
+    }
+
+
+class PackedTraining:
+    """A mixin for a TRL trainer; call `plan` before `train`."""
+
+    loss_is_scaled_for_ga = True
+
+    def plan(self, data: TokenData, config: TrainConfig, seed: int, metrics: Path) -> None:
+        """Draw every step's rows and this rank's micro-batches."""
+        self.data, self.settings, self.metrics_path = data, config, metrics
+        self.steps = planned_steps(data, config, seed)
+        self.batches = rank_batches(
+            self.steps,
+            data.lengths,
+            batch_size=config.batch_size,
+            micro_batch_size=config.micro_batch_size,
+            ranks=self.args.world_size,
+            rank=self.args.process_index,
+        )
+        self.totals: dict[str, Any] = {}
+        self.tokens = 0.0
+        self.since = self.began = time.monotonic()
+        self.last_loss = math.nan
+
+    def batch_size_of(self, batch: Batch) -> torch.Tensor:
+        """What the loss of a batch is divided by, summed over the global batch; a float32 scalar."""
+        raise TypeError(f"{type(self).__name__} must say what a batch weighs")
+
+    def batch_loss(self, model: Any, batch: Batch) -> torch.Tensor:
+        """The batch's loss, not divided yet."""
+        raise TypeError(f"{type(self).__name__} must say what a batch's loss is")
+
+    # What transformers' training loop calls
+
+    def get_train_dataloader(self) -> Any:
+        return loader(self.data.groups, self.batches)
+
+    def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> torch.Tensor:
+        local = torch.stack([self.batch_size_of(b) for b in batch_samples]).sum().to(device)
+        return self.accelerator.reduce(local, "sum")
+
+    def _prepare_inputs(self, batch: Batch) -> Batch:
+        return batch.to(self.args.device)
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        return 0
+
+    def compute_loss(
+        self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """The batch's share of the global loss, times the ranks, because gradients are averaged over ranks."""
+        self.count("tokens", inputs.input_ids.numel() if inputs.rows != (-1,) else 0)
+        return self.batch_loss(model, inputs) * (self.args.world_size / num_items_in_batch)
+
+    # Metrics
+
+    def extra_result(self) -> dict[str, Any]:
+        """What the stage's result holds beside what both stages count."""
+        return {}
+
+    def count(self, name: str, amount: float | torch.Tensor) -> None:
+        """Add to a metric that is summed over the log interval and over ranks."""
+        amount = amount.detach() if torch.is_tensor(amount) else amount
+        self.totals[name] = self.totals.get(name, 0.0) + amount
+
+    def summarise(self, totals: dict[str, float]) -> dict[str, float]:
+        """Metrics of an interval from its totals, beside loss and speed."""
+        return {}
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """One line of metrics.jsonl per log step, and one line of progress. Stops at a loss that is not finite."""
+        if "loss" not in logs:
+            return
+        values = torch.tensor([float(self.totals[k]) for k in sorted(self.totals)], dtype=torch.float64)
+        summed = self.accelerator.reduce(values.to(self.args.device), "sum").tolist()
+        totals = dict(zip(sorted(self.totals), summed, strict=True))
+        now, self.totals = time.monotonic(), dict.fromkeys(self.totals, 0.0)
+        step, self.last_loss = self.state.global_step, logs["loss"]
+        self.tokens += totals["tokens"]
+        line = {
+            "step": step,
+            "epoch": round(sum(map(len, self.steps[:step])) / len(self.data.groups), 4),
+            "loss": logs["loss"],
+            "learning_rate": logs["learning_rate"],
+            "grad_norm": logs.get("grad_norm"),
+            "tokens_per_s": round(totals["tokens"] / (now - self.since), 1),
+            **self.summarise(totals),
+        }
+        self.since = now
+        if self.is_world_process_zero():
+            with self.metrics_path.open("a") as f:
+                f.write(json.dumps(line) + "\n")
+            print(progress_line(step, len(self.steps), line), flush=True)
+        if not math.isfinite(logs["loss"]):
+            raise TrainError(f"loss is {logs['loss']} at step {step}; lower learning_rate, or set dtype: float32")
+
+
+def planned_steps(data: TokenData, config: TrainConfig, seed: int) -> list[list[int]]:
+    return plan_steps(len(data.groups), batch_size=config.batch_size, epochs=config.epochs, seed=seed)
+
+
+def silence(trainer: Any) -> None:
+    """Remove the callbacks that print: `log` does it."""
+    for callback in list(trainer.callback_handler.callbacks):
+        if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
+            trainer.remove_callback(callback)
+
+
+def placeholder_dataset() -> Any:
+    """TRL insists on a dataset at construction; the rows come from the plan instead."""
+    import datasets
+
+    return datasets.Dataset.from_dict({"input_ids": [[1, 1]], "labels": [[1, 1]]})
+
+
+def finish(trainer: Any, tokenizer: Any, run: RunFolder, stage: str) -> None:
+    """Train, save the model checked, and write the stage's result."""
+    silence(trainer)
+    trainer.train()
+    seconds = time.monotonic() - trainer.began
+    probe = pack(trainer.data.groups[:2])
+    saved = save_checked(trainer, tokenizer, run.model(stage), probe)
+    if not trainer.is_world_process_zero():
+        return
+    result = {
+        **trainer.data.summary(),
+        "steps": trainer.state.global_step,
+        "ranks": trainer.args.world_size,
+        "seconds": round(seconds, 1),
+        "tokens": int(trainer.tokens),
+        "tokens_per_s": round(trainer.tokens / seconds, 1),
+        "final_loss": trainer.last_loss,
+        "peak_rss_gb": peak_rss_gb(),
+        **saved,
+        **trainer.extra_result(),
+    }
+    run.write_result(stage, result)

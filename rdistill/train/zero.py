@@ -1,0 +1,45 @@
+"""DeepSpeed settings: the default for the device, or the user's JSON file, checked."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rdistill.config import TrainConfig
+from rdistill.errors import ConfigError
+
+AUTO = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
+
+
+def deepspeed_settings(config: TrainConfig) -> dict[str, Any]:
+    """The DeepSpeed config of a stage. Batch sizes and precision always come from the stage's own config.
+
+    Raises: ConfigError if the file cannot be read or contradicts the stage.
+    """
+    settings = read_settings(Path(config.deepspeed)) if config.deepspeed else {"zero_optimization": {"stage": 2}}
+    for key in AUTO:
+        if settings.setdefault(key, "auto") != "auto":
+            raise ConfigError(f'{config.deepspeed}: {key} must be "auto"; set it in the run\'s config instead')
+    settings["bf16"] = {"enabled": config.dtype == "bfloat16"}
+    settings.setdefault("data_types", {"grad_accum_dtype": "fp32"})
+    settings.setdefault("zero_allow_untested_optimizer", True)
+    settings.setdefault("zero_force_ds_cpu_optimizer", False)
+    settings.setdefault("steps_per_print", 1_000_000_000)
+    zero = settings.setdefault("zero_optimization", {"stage": 0})
+    if zero.get("stage") == 3:
+        zero.setdefault("stage3_gather_16bit_weights_on_model_save", True)
+    return settings
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """A DeepSpeed JSON file as a mapping. Raises ConfigError."""
+    try:
+        settings = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"deepspeed={path}: not a readable JSON file ({error}); name one of configs/deepspeed/"
+        ) from None
+    if not isinstance(settings, dict):
+        raise ConfigError(
+            f"deepspeed={path}: holds {type(settings).__name__}, expected an object of DeepSpeed settings"
+        )
+    return settings
