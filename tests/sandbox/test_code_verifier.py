@@ -1,0 +1,132 @@
+"""The code verifier: what it lifts out of asserts, what it takes for code, and which verdict each failure has."""
+
+import ast
+import gzip
+import json
+
+import pytest
+from rdistill.verifiers.code import Code, extract_code
+from rdistill.verifiers.code.asserts import NotLiteral, literal, plan_asserts
+
+from rdistill.records import Reason, Status
+from rdistill.verifiers.cases import to_pair
+
+
+def judge(gold, code, *, timeout_s=10, finish_reason="stop"):
+    row = {"id": "x", "gold": gold, "answer": f"```python\n{code}\n```", "finish_reason": finish_reason}
+    return Code(timeout_s=timeout_s).check(*to_pair(row))
+
+
+FUNCTION = {"kind": "function", "entry_point": "f", "cases": [{"args": [1], "expected": 2}]}
+STDIO = {"kind": "stdio", "cases": [{"stdin": "1\n", "stdout": "2\n"}]}
+
+
+@pytest.mark.parametrize(
+    ("gold", "code", "status", "reason"),
+    [
+        (FUNCTION, "def f(n): return n + 1", "pass", Reason.OK),
+        (FUNCTION, "def f(n): return n", "fail", Reason.WRONG_ANSWER),
+        (FUNCTION, "def f(n): return iter([2])", "fail", Reason.WRONG_ANSWER),
+        (FUNCTION, "def f(n): return n / 0", "fail", Reason.RUNTIME_ERROR),
+        (FUNCTION, "def f(n): return [1] * 2**40", "unverifiable", Reason.RESOURCE_LIMIT),
+        (STDIO, "print(int(input()) + 1)", "pass", Reason.OK),
+        (STDIO, "print(int(input()))", "fail", Reason.WRONG_ANSWER),
+        (STDIO, "print(2); exit(1)", "fail", Reason.RUNTIME_ERROR),
+        (STDIO, "while True: print(2)", "unverifiable", Reason.RESOURCE_LIMIT),
+        (None, "x", "unverifiable", Reason.BAD_GOLD),
+        ({"kind": "function", "entry_point": "f; g", "cases": []}, "x", "unverifiable", Reason.BAD_GOLD),
+        ({"kind": "stdio", "cases": []}, "x", "unverifiable", Reason.BAD_GOLD),
+        ({"kind": "asserts", "entry_point": "f", "tests": "x = 1"}, "x", "unverifiable", Reason.BAD_GOLD),
+        ({"kind": "asserts", "entry_point": "f", "tests": "assert ("}, "x", "unverifiable", Reason.BAD_GOLD),
+    ],
+)
+def test_verdicts(gold, code, status, reason):
+    verdict = judge(gold, code)
+    assert (verdict.status, verdict.reason) == (status, reason), verdict.detail
+
+
+@pytest.mark.parametrize("gold", [FUNCTION, STDIO])
+def test_a_time_out_is_not_a_wrong_answer(gold):
+    verdict = judge(gold, "while True: pass", timeout_s=0.5)
+    assert (verdict.status, verdict.reason) == (Status.UNVERIFIABLE, Reason.TIMEOUT)
+
+
+def test_a_broken_sandbox_is_not_a_wrong_answer(tmp_path, monkeypatch):
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    verdict = judge(FUNCTION, "def f(n): return n + 1")
+    assert (verdict.status, verdict.reason) == (Status.UNVERIFIABLE, Reason.SANDBOX)
+
+
+def test_a_cut_reply_is_not_judged():
+    assert judge(FUNCTION, "def f(n): return n + 1", finish_reason="length").reason == Reason.TRUNCATED
+
+
+@pytest.mark.parametrize(
+    ("test", "code", "right", "wrong"),
+    [
+        ("f(1) == [2, (3,)]", "f(1)", [2, (3,)], [2, [3]]),
+        ("-5 == f(1)", "f(1)", -5, 5),
+        ("f(1) != 0", "f(1)", 1, 0),
+        ("f(1) is None", "f(1)", None, 0),
+        ("f(1) is True", "f(1)", True, 1),
+        ("f(1)", "f(1)", [1], []),
+        ("not f(1)", "f(1)", 0, 1),
+        ("abs(f(1) - 0.5) < 1e-3", "f(1)", 0.5001, 0.6),
+        ("abs(0.5 - f(1)) <= 0.1", "f(1)", 0.45, 0.7),
+        ("math.isclose(f(1), 2.0, rel_tol=0.1)", "f(1)", 2.1, 3),
+        ("set(f(1)) == set([1, 2])", "set(f(1))", {1, 2}, {1}),
+        ("f(1) == 2 ** 10 * 3 - 1, 'message'", "f(1)", 3071, 3072),
+    ],
+)
+def test_asserts_are_lifted(test, code, right, wrong):
+    (planned,) = plan_asserts(f"assert {test}", "f")
+    assert planned.step == {"kind": "value", "code": code}
+    assert planned.judge(right)
+    assert not planned.judge(wrong)
+
+
+@pytest.mark.parametrize(
+    "test", ["f(1) == g(1)", "all(f(n) == n for n in [1])", "f(1) in [1, 2]", "f(1) > 0", "f(1) == x"]
+)
+def test_what_cannot_be_lifted_runs_inside_and_is_named(test):
+    (planned,) = plan_asserts(f"assert {test}", "f")
+    assert planned.step["kind"] == "run"
+    assert planned.judge is None
+    gold = {"kind": "asserts", "entry_point": "f", "tests": "for n in range(3):\n    assert f(n) == n"}
+    assert "1 of them judged inside the sandbox" in judge(gold, "def f(n): return n").detail
+    assert judge(gold, "def f(n): return 0").reason == Reason.WRONG_ANSWER
+
+
+@pytest.mark.parametrize(
+    "text", ["9**9**9", "'a' * 10**9", "[0] * 10**9", "x", "f()", "open('x')", "1 if 1 else 2", "{**{}}", "{[]}"]
+)
+def test_a_literal_is_small_and_calls_nothing(text):
+    with pytest.raises(NotLiteral):
+        literal(ast.parse(text, mode="eval").body)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("x = 1", "x = 1"),
+        ("a\n```python\nx = 1\n```\nb", "x = 1"),
+        ("```\ndef f(): 1\n```\n```\noutput\n```", "def f(): 1"),
+        ("```\nx = 1\n```\n```\nx = 2\n```", "x = 2"),
+        ("```python\ndef f(): 1\n", "def f(): 1\n"),
+    ],
+)
+def test_code_is_found(text, code):
+    assert extract_code(text, "f") == code
+
+
+def test_canonical_solutions_pass(shared_data):
+    """Every 20th of HumanEval; benchmarks run them all."""
+    with gzip.open(shared_data / "humaneval" / "test.jsonl.gz", "rt") as file:
+        rows = [json.loads(line) for line in file][::20]
+    for row in rows:
+        gold = {"kind": "asserts", "entry_point": row["entry_point"], "tests": row["test"]}
+        assert judge(gold, row["prompt"] + row["canonical_solution"]).status == "pass", row["task_id"]
+        assert judge(gold, row["prompt"] + "    return None\n").status == "fail", row["task_id"]

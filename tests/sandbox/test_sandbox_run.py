@@ -1,0 +1,154 @@
+"""The sandbox runs honest code, names each way of failing, and leaves nothing behind."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from rdistill.errors import PrerequisiteError
+from rdistill.sandbox import Sandbox, probes
+
+
+@pytest.fixture(scope="module")
+def box():
+    return Sandbox(timeout_s=10, memory_mb=256)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("print(6 * 7)", "ok"),
+        ("raise ValueError('honest')", "error"),
+        ("def f(:", "error"),
+        ("import os; os._exit(7)", "error"),
+        ("import os; os.abort()", "error"),
+        ("print('\\ud800')", "error"),
+        ("x = 'a\x00b'", "error"),
+        ("x = '\ud800'", "error"),
+        ("x = bytes(1 << 34)", "resource_limit"),
+        ("open('/tmp/big', 'wb').truncate(1 << 40)", "resource_limit"),
+        ("print('x' * (1 << 20))", "resource_limit"),
+        ("import sys; sys.stderr.write('x' * (1 << 20))", "resource_limit"),
+    ],
+)
+def test_each_end_has_its_status(box, code, status):
+    result = box.run(code)
+    assert result.status == status, result
+    assert len(result.stdout) <= 1 << 16
+    assert len(result.stderr) <= 1 << 16
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "while True: pass",
+        "import atexit, time; atexit.register(time.sleep, 99)",
+        "import os\nos.close(1); os.close(2)\nwhile True: pass",
+        "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\nwhile True: pass",
+    ],
+)
+def test_the_deadline_holds(box, code):
+    start = time.monotonic()
+    assert box.run(code, timeout_s=0.5).status == "timeout"
+    assert time.monotonic() - start < 5
+
+
+def test_output_input_and_traceback_are_the_programs_own(box):
+    result = box.run("import sys\nprint(input()[::-1], 'π')\n1 / 0", stdin="abc\n")
+    assert result.stdout == "cba π\n"
+    assert result.stderr.splitlines()[1:] == [
+        '  File "main.py", line 3, in <module>',
+        "ZeroDivisionError: division by zero",
+    ]
+    assert (result.exit_code, result.level) == (1, "strong")
+
+
+def test_input_and_program_are_capped(box):
+    assert box.run("print(1)", stdin="x" * (17 << 20)).status == "resource_limit"
+
+
+def test_runs_share_nothing(box):
+    assert box.run("open('/tmp/left', 'w').write('x')").status == "ok"
+    assert box.run("import os; print(os.listdir('/tmp'))").stdout == "[]\n"
+
+
+def test_many_threads_get_their_own_answers(box):
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda n: box.run(f"print({n})").stdout, range(24)))
+    assert results == [f"{n}\n" for n in range(24)]
+
+
+def test_arun_is_the_same(box):
+    assert asyncio.run(box.arun("print(input())", stdin="x")).stdout == "x\n"
+
+
+def test_nothing_survives_the_harness(tmp_path):
+    """SIGKILL to the process that holds the sandbox takes the sandboxed program along."""
+    marker = f"rdistill-orphan-{os.getpid()}"
+    program = (
+        "import os, sys\nos.execv(sys.executable, [sys.executable, '-S', '-c', 'import time; time.sleep(60)', MARKER])"
+    )
+    program = program.replace("MARKER", repr(marker))
+    harness = subprocess.Popen(
+        [sys.executable, "-c", f"from rdistill.sandbox import Sandbox; Sandbox(timeout_s=60).run({program!r})"],
+        cwd=Path(__file__).parents[2],
+        process_group=0,
+    )
+    assert wait_until(lambda: processes_with(marker, besides=harness.pid)), "the program did not start"
+    harness.send_signal(signal.SIGKILL)
+    harness.wait()
+    assert wait_until(lambda: not processes_with(marker)), "the program outlived its harness"
+
+
+def processes_with(marker, besides=None):
+    return [p for p in os.listdir("/proc") if p.isdigit() and int(p) != besides and marker in last_argument(p)]
+
+
+def last_argument(pid):
+    try:
+        return Path("/proc", pid, "cmdline").read_bytes().split(b"\0")[-2].decode()
+    except (OSError, IndexError, UnicodeDecodeError):
+        return ""
+
+
+def wait_until(is_true, timeout_s=20):
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if is_true():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_weaker_levels_are_refused():
+    for refuse in (lambda: Sandbox(level="medium"), lambda: probes.require("medium")):
+        with pytest.raises(PrerequisiteError, match=r"medium.*sandbox\.require: strong"):
+            refuse()
+
+
+def test_missing_bubblewrap_names_the_package(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(PrerequisiteError, match="apt-get install bubblewrap"):
+        probes.require("strong")
+
+
+def test_a_sandbox_that_does_not_start_says_nothing_about_the_code(tmp_path, monkeypatch):
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 0\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    result = Sandbox().run("print(1)")
+    assert result.status == "sandbox_error"
+    assert "new namespace" in result.stderr
+    probes._tested.cache_clear()
+    try:
+        with pytest.raises(PrerequisiteError, match=r"failed \d+ of \d+ probes .*new namespace"):
+            probes.require("strong")
+    finally:
+        probes._tested.cache_clear()
