@@ -5,7 +5,7 @@ intervals item by item; and only what is left goes to math-verify and sympy, beh
 """
 
 from rdistill.verifiers.math.compare import Outcome, compare, is_readable
-from rdistill.verifiers.math.extract import Ambiguous, final_answer
+from rdistill.verifiers.math.extract import Ambiguous, boxes, final_answer
 
 from rdistill.answers import normalise_reasoning
 from rdistill.records import Problem, Reason, Sample, Verdict
@@ -65,6 +65,8 @@ def gold_text(gold: object) -> str | None:
     if isinstance(gold, bool) or not isinstance(gold, int | float | str):
         return None
     try:
-        return str(gold).strip()
+        text = str(gold).strip()
     except ValueError:  # an integer past Python's digit limit
         return None
+    found = boxes(text) if "\\boxed" in text else []
+    return found[-1] if len(found) == 1 else text

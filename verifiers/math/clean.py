@@ -6,7 +6,7 @@ import unicodedata
 MAX_ANSWER = 4_000
 
 TEXT_COMMAND = re.compile(
-    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|rm|bf|operatorname)\s*\{([^{}]*)\}"
+    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|textnormal|textsf|mathsf|rm|bf|operatorname)\s*\{([^{}]*)\}"
 )
 SIZE_COMMAND = re.compile(r"\\(?:left|right|bigl|bigr|big|Big|Bigl|Bigr|displaystyle)(?![a-zA-Z])")
 DEGREES = re.compile(r"\^?\s*\{?\s*\\circ\s*\}?|°|\\degree")
@@ -27,6 +27,7 @@ REPLACED = (
     ("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"), ("{,}", ","), ("\\!", ""), ("\\,", ""),
     ("\\;", " "), ("\\:", " "), ("\\ ", " "), ("~", " "), ("\\quad", " "), ("\\%", "%"), ("\\$", "$"), ("\\{", "{"),
     ("\\}", "}"), ("\\lbrace", "{"), ("\\rbrace", "}"), ("\\leq", "\\le"), ("\\geq", "\\ge"),
+    ("{, }", ","), (" {,}", ","), ("\\lt ", "<"), ("\\gt ", ">"),
 )  # fmt: skip
 WRAPPERS = (
     ("$$", "$$"),

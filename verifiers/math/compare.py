@@ -2,16 +2,14 @@
 
 import re
 from enum import Enum, auto
-from typing import NamedTuple
 
 from rdistill.verifiers.math import symbolic
 from rdistill.verifiers.math.clean import clean, squash
+from rdistill.verifiers.math.parts import Group, split_group, split_relation, strip_prefix, strip_unit
 from rdistill.verifiers.math.quantity import parse_quantity, same_quantity
 
 MAX_ITEMS = 50
-OPEN, CLOSE = "([{", ")]}"
-ASSIGNED = re.compile(r"(?:[A-Za-z](?:_\{?\w\}?)?|[A-Za-z]+\([a-z]\))\s*(?:=|\\in)(?!=)\s*")
-PREFIX = re.compile(r"(?:approximately|approx\.?|about|around|roughly|exactly|\\approx|=)\s*", re.IGNORECASE)
+BASE = re.compile(r"[0-9]\s*_")
 WORDS = re.compile(r"[A-Za-z][A-Za-z0-9 ,.;:'\"()/&-]*")
 PROSE = re.compile(r"[A-Za-z]{2,}|\b[aAI]\b")
 FUNCTION_NAMES = """
@@ -19,9 +17,8 @@ sin cos tan cot sec csc log ln exp sqrt pi arcsin arccos arctan frac max min mod
 """
 FUNCTIONS = frozenset(FUNCTION_NAMES.split())
 CHOICE = re.compile(r"\(?([A-J])(?:[).:]\s*.*|\)?)", re.DOTALL)
-NUMBERS = re.compile(r"[0-9][0-9,]*(?:\.[0-9]+)?")
+NUMBERS = re.compile(r"(?<![A-Za-z0-9_])[0-9][0-9,]*(?:\.[0-9]+)?")
 TOKEN = re.compile(r"[a-z0-9]+|[^\sa-z0-9.,;:!?'\"()]")
-MATRIX = re.compile(r"\\begin\{([pbv]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
 ARTICLES = frozenset(("the", "a", "an"))
 
 
@@ -31,13 +28,6 @@ class Outcome(Enum):
     AMBIGUOUS = auto()
     UNREADABLE = auto()
     TOO_COMPLEX = auto()
-
-
-class Group(NamedTuple):
-    """Several values: brackets "" for a bare list or alternatives, whose order does not matter."""
-
-    brackets: str
-    items: list[str]
 
 
 def is_readable(gold: str) -> bool:
@@ -53,14 +43,10 @@ def compare(gold: str, answer: str) -> Outcome:
         return Outcome.TOO_COMPLEX
     if not right:
         return Outcome.UNREADABLE
-    return compare_clean(strip_prefix(left), strip_prefix(right))
-
-
-def strip_prefix(text: str) -> str:
-    """Without "about", a leading "=" and one "x =" (an equation such as x + y = 3 keeps both sides)."""
-    text = text[match.end() :] if (match := PREFIX.match(text)) else text
-    match = ASSIGNED.match(text)
-    return text[match.end() :] if match and not set("=<>") & set(text[match.end() :]) and text[match.end() :] else text
+    bare_left, bare_right = strip_prefix(left), strip_prefix(right)
+    if "=" in bare_left or "=" in bare_right:  # an equation is compared whole
+        return compare_clean(bare_left if "=" in bare_left else left, bare_right if "=" in bare_right else right)
+    return compare_clean(bare_left, bare_right)
 
 
 def compare_clean(gold: str, answer: str) -> Outcome:
@@ -74,13 +60,21 @@ def compare_clean(gold: str, answer: str) -> Outcome:
     if match := CHOICE.fullmatch(gold):
         other = CHOICE.fullmatch(answer)
         return _decided(other is not None and other[1] == match[1])
-    left, right = split_group(gold), split_group(answer)
+    if (relation := split_relation(gold)) and (other := split_relation(answer)):
+        if relation[1] != other[1]:
+            return Outcome.DIFFERENT if squash(relation[0]) == squash(other[0]) else compare_symbolic(gold, answer)
+        sides = _all([compare_clean(relation[0], other[0]), compare_clean(relation[2], other[2])])
+        return sides if sides is Outcome.EQUAL else compare_symbolic(gold, answer)
+    left, right = (None if is_words(text) else split_group(text) for text in (gold, answer))
     if left or right:
         return compare_groups(gold, left, answer, right)
     if is_words(gold) or ("\\" not in gold and wanted is None and has_words(gold)):
         return _decided(same_words(gold, answer))
+    gold, answer = strip_unit(gold), strip_unit(answer)
     if is_words(answer) or has_words(answer):
         return from_prose(gold, answer)
+    if BASE.search(gold + " " + answer):
+        return Outcome.DIFFERENT
     return compare_symbolic(gold, answer)
 
 
@@ -129,55 +123,7 @@ def from_prose(gold: str, answer: str) -> Outcome:
     return Outcome.UNREADABLE if number is None else _decided(same_quantity(wanted, number))
 
 
-# Tuples, sets, intervals, alternatives
-
-
-def split_group(text: str) -> Group | None:
-    """Read several values in one answer, or None."""
-    if text[:1] in OPEN and text[-1:] in CLOSE and _closes_at_end(text):
-        items = split_top(text[1:-1])
-        return Group(text[0] + text[-1], items) if len(items) > 1 or text[0] == "{" else None
-    if match := MATRIX.fullmatch(text):
-        rows = [row.split("&") for row in match[2].strip().removesuffix("\\\\").split("\\\\")]
-        shape = "x".join(str(len(row)) for row in rows)
-        return Group(f"matrix {shape}", [cell.strip() for row in rows for cell in row])
-    if "\\pm" in text and text.count("\\pm") == 1:
-        return Group("", [text.replace("\\pm", "+").removeprefix("+").strip(), text.replace("\\pm", "-")])
-    if "\\cup" in text:
-        return Group("\\cup", [t.strip() for t in text.split("\\cup")])
-    alternatives = re.split(r"\s+or\s+|,\s*or\s+|\\lor|\\vee", text)
-    if len(alternatives) > 1:
-        return Group("", [strip_prefix(t.strip(" ,")) for t in alternatives])
-    items = [t for part in split_top(text) for t in re.split(r"\s+and\s+", part) if t.strip()]
-    if len(items) > 1 and not is_words(text) and parse_quantity(text) is None:
-        return Group("", [strip_prefix(t.strip()) for t in items])
-    return None
-
-
-def _closes_at_end(text: str) -> bool:
-    """Whether the first bracket is closed by the last character (brackets of intervals may differ)."""
-    depth = 0
-    for at, char in enumerate(text):
-        depth += (char in OPEN) - (char in CLOSE)
-        if depth == 0:
-            return at == len(text) - 1
-    return False
-
-
-def split_top(text: str) -> list[str]:
-    """Split at commas outside brackets; "1,234" stays whole where it is a number."""
-    items, depth, start = [], 0, 0
-    for at, char in enumerate(text):
-        depth += (char in OPEN) - (char in CLOSE)
-        if depth == 0 and char in ",;" and not _is_thousands(text, at):
-            items.append(text[start:at].strip())
-            start = at + 1
-    return [*items, text[start:].strip()]
-
-
-def _is_thousands(text: str, at: int) -> bool:
-    after = text[at + 1 : at + 5]
-    return text[at - 1 : at].isdigit() and len(after) >= 3 and after[:3].isdigit() and not after[3:].isdigit()
+# Groups
 
 
 def compare_groups(gold: str, left: Group | None, answer: str, right: Group | None) -> Outcome:
@@ -201,6 +147,8 @@ def compare_groups(gold: str, left: Group | None, answer: str, right: Group | No
 
 
 def _same_brackets(left: str, right: str, count: int) -> bool:
+    if "=" in (left[:1], right[:1]):
+        return left == right or left[:1] != right[:1]
     if left == right or ("" in (left, right) and not (left + right).startswith("matrix")):
         return True
     return count > 2 and {left, right} == {"()", "[]"}

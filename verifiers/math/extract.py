@@ -13,7 +13,9 @@ LINE_STARTS = ("a:", "ans:", "result:")
 NUMBER = re.compile(
     rf"(?<![\w.,])(?:(?<![-+*/^)\w])-\s?)?(?:US\$|[$€£])?\s?(?:(?<=[$€£])-)?{DECIMAL}(?:\s?/\s?[0-9]+(?![\w.]))?(?:\s?\\?%)?"
 )
+MATHS = re.compile(r"(?:\$\$?|\\\(|\\\[)([^$]{1,300}?)(?:\$\$?|\\\)|\\\])")
 SENTENCE_END = re.compile(r"[.!](?:\s|$)")
+FOLLOWS = re.compile(r"\b(?:so|then|therefore|thus|hence|which|leaving|left|means|total|[+*/])\b", re.IGNORECASE)
 HEDGE = re.compile(r"\b(?:or|either|alternatively|maybe|perhaps|possibly)\b", re.IGNORECASE)
 
 
@@ -120,9 +122,17 @@ def whole_fits(text: str, gold: str) -> bool:
         return True
     wanted = clean(gold)
     if wanted is None or parse_quantity(wanted) is None:
-        return True
-    words = re.findall(r"[A-Za-z]{2,}", re.sub(r"\\[a-zA-Z]+", " ", cleaned))
-    return len(words) < 3
+        return not _has_outer_words(text)
+    return not _has_outer_words(text) and len(_words(cleaned)) < 3
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[A-Za-z]{2,}", re.sub(r"\\[a-zA-Z]+", " ", text))
+
+
+def _has_outer_words(text: str) -> bool:
+    """Whether words stand around a formula, as in "Answer: $x^2$" (but not in "$6$ units")."""
+    return bool(MATHS.search(text)) and bool(_words(MATHS.split(text)[0]))
 
 
 def last_number(text: str, gold: str) -> str | None:
@@ -130,12 +140,26 @@ def last_number(text: str, gold: str) -> str | None:
     lines = [line for line in text[-20_000:].split("\n") if line.strip()][-TAIL_LINES:]
     wanted = clean(gold)
     if wanted is None or parse_quantity(wanted) is None:
+        if maths := [m[1] for line in lines for m in MATHS.finditer(line)]:
+            return maths[-1].strip()
         return lines[-1].strip() if lines and len(lines[-1]) <= MAX_WHOLE else None
     for line in reversed(lines):
         numbers = [m[0].strip() for m in NUMBER.finditer(line)]
         if not numbers:
             continue
+        formulas = [m for m in MATHS.finditer(line) if "\\" in m[0] or m[0].startswith("$$")]
+        if formulas and not re.search(r"[0-9]", line[formulas[-1].end() :]):
+            return formulas[-1][1].strip()
         if HEDGE.search(line) and len(numbers) > 1 and "=" not in line and not alike(numbers[-1], numbers[-2]):
             raise Ambiguous(f"the last line offers {numbers[-2]!r} and {numbers[-1]!r}")
-        return numbers[-1]
+        return after_equals(line) or numbers[-1]
     return None
+
+
+def after_equals(line: str) -> str | None:
+    """The result of a sum that ends a sentence: 5 in "it takes 120 / 24 = 5 hours to read 120 pages"."""
+    head, sign, tail = line.rpartition("=")
+    if not sign or not NUMBER.search(head) or FOLLOWS.search(tail):
+        return None
+    found = NUMBER.search(tail)
+    return found[0].strip() if found and not _words(tail[: found.start()]) else None

@@ -29,7 +29,7 @@ QUANTITY = re.compile(
 UNIT = re.compile(
     r"(?:[A-Za-z]+(?:\^\{?-?[0-9]\}?|[23](?![0-9]))?)(?:[ ./'-]+[A-Za-z]+(?:\^\{?-?[0-9]\}?|[23](?![0-9]))?)*\.?"
 )
-PERCENT = re.compile(r"(?:%|percent(?:age)?\b|per cent\b)\s*(?:points?\b)?\s*")
+PERCENT = re.compile(r"(?:%|percent(?:age)?\b|pct\b|per cent\b)\s*(?:points?\b)?\s*")
 MAX_REST = 80
 SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 NOT_UNIT_WORDS = """

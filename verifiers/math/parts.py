@@ -1,0 +1,120 @@
+"""The parts of an answer: what stands before and after a value, the two sides of a relation, the items of a group."""
+
+import re
+from typing import NamedTuple
+
+from rdistill.verifiers.math.quantity import parse_quantity
+from rdistill.verifiers.math.units import UNITS
+
+OPEN, CLOSE = "([{", ")]}"
+ASSIGNED = re.compile(r"(?:[A-Za-z](?:_\{?\w\}?)?|[A-Za-z]+\([a-z]\))\s*(?:=|\\in)(?!=)\s*")
+INEQUALITY = re.compile(r"\\le(?![a-z])|\\ge(?![a-z])|\\neq?(?![a-z])|<=|>=|!=|<|>")
+SEVERAL = re.compile(r",|;|\s(?:or|and)\s|\\lor|\\vee")
+TRAILING_UNIT = re.compile(r"\s(?:square\s|cubic\s)?([A-Za-z]+)(?:\s?\^\{?[0-9]\}?)?")
+PREFIX = re.compile(r"(?:approximately|approx\.?|about|around|roughly|exactly|\\approx|=)\s*", re.IGNORECASE)
+CONJUNCTION = re.compile(r"(?:^|\s)\s*and\s+")
+MATRIX = re.compile(r"\\begin\{([pbv]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
+
+
+class Group(NamedTuple):
+    """Several values. Brackets: "" for a bare list or alternatives (in any order), "=x,y" for values with names."""
+
+    brackets: str
+    items: list[str]
+
+
+def strip_prefix(text: str) -> str:
+    """Without "about", a leading "=", an "x =" and the steps of "x = 5 + 6 = 11"; an equation keeps both sides."""
+    text = text[match.end() :] if (match := PREFIX.match(text)) else text
+    head, _, tail = text.rpartition("\\approx")
+    if head.strip():
+        text = tail.strip() if ASSIGNED.fullmatch(head.strip() + "=") else head.strip()
+    if text.count("=") > 1 and not INEQUALITY.search(text) and not SEVERAL.search(text):
+        text = text.rpartition("=")[2].strip() or text
+    match = ASSIGNED.match(text)
+    return text[match.end() :] if match and not set("=<>") & set(text[match.end() :]) and text[match.end() :] else text
+
+
+def strip_unit(text: str) -> str:
+    """An expression without the unit of measure after it."""
+    words = text.rstrip().rsplit(" ", 2)
+    for at in range(1, len(words)):
+        tail = " " + " ".join(words[at:])
+        match = TRAILING_UNIT.fullmatch(tail)
+        if match and (match[1] in UNITS or match[1] in ("unit", "units")) and len(match[1]) > 1:
+            return " ".join(words[:at]).rstrip()
+    return text
+
+
+def split_relation(text: str) -> tuple[str, str, str] | None:
+    """An inequality with one sign as (smaller side, sign, larger side), or None."""
+    found = INEQUALITY.findall(text)
+    if len(found) != 1:
+        return None
+    left, _, right = (part.strip() for part in text.partition(found[0]))
+    sign = {"\\ge": ">=", "\\le": "<=", "\\ne": "!=", "\\neq": "!="}.get(found[0], found[0])
+    return (right, sign.replace(">", "<"), left) if ">" in sign else (left, sign, right)
+
+
+def split_group(text: str) -> Group | None:
+    """Read several values in one answer, or None."""
+    if text[:1] in OPEN and text[-1:] in CLOSE and _closes_at_end(text):
+        items = [item for part in split_top(text[1:-1]) for item in _both_signs(part)]
+        return Group(text[0] + text[-1], items) if len(items) > 1 or text[0] == "{" else None
+    if match := MATRIX.fullmatch(text):
+        rows = [row.split("&") for row in match[2].strip().removesuffix("\\\\").split("\\\\")]
+        shape = "x".join(str(len(row)) for row in rows)
+        return Group(f"matrix {shape}", [cell.strip() for row in rows for cell in row])
+    if len(both := _both_signs(text)) > 1 and "," not in text:
+        return Group("", both)
+    if "\\cup" in text:
+        return Group("\\cup", [t.strip() for t in text.split("\\cup")])
+    alternatives = re.split(r"\s+or\s+|,\s*or\s+|\\lor|\\vee", text)
+    if len(alternatives) > 1:
+        return Group("", [strip_prefix(t.strip(" ,")) for t in alternatives])
+    parts = [part for whole in split_top(text) for part in _both_signs(whole)]
+    items = [item.strip() for part in parts for item in CONJUNCTION.split(part) if item.strip()]
+    if len(items) > 1 and parse_quantity(text) is None:
+        return _named(items) or Group("", [strip_prefix(item) for item in items])
+    return None
+
+
+def _named(items: list[str]) -> Group | None:
+    """ "x = 2, y = 3" as values in the order of their names; None unless each has a name of its own."""
+    named = {match[0].split("=")[0].strip(): item[match.end() :] for item in items if (match := ASSIGNED.match(item))}
+    if len(named) < len(items):
+        return None
+    return Group("=" + ",".join(sorted(named)), [named[name] for name in sorted(named)])
+
+
+def _both_signs(text: str) -> list[str]:
+    """ "1 \\pm 2" as its two values."""
+    if text.count("\\pm") != 1 or text.startswith("\\pmatrix"):
+        return [text]
+    return [text.replace("\\pm", "+").strip().removeprefix("+").strip(), text.replace("\\pm", "-").strip()]
+
+
+def _closes_at_end(text: str) -> bool:
+    """Whether the first bracket is closed by the last character (brackets of intervals may differ)."""
+    depth = 0
+    for at, char in enumerate(text):
+        depth += (char in OPEN) - (char in CLOSE)
+        if depth == 0:
+            return at == len(text) - 1
+    return False
+
+
+def split_top(text: str) -> list[str]:
+    """Split at commas outside brackets; "1,234" stays whole where it is a number."""
+    items, depth, start = [], 0, 0
+    for at, char in enumerate(text):
+        depth += (char in OPEN) - (char in CLOSE)
+        if depth == 0 and char in ",;" and not _is_thousands(text, at):
+            items.append(text[start:at].strip())
+            start = at + 1
+    return [*items, text[start:].strip()]
+
+
+def _is_thousands(text: str, at: int) -> bool:
+    after = text[at + 1 : at + 5]
+    return text[at - 1 : at].isdigit() and len(after) >= 3 and after[:3].isdigit() and not after[3:].isdigit()
