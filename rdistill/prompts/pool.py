@@ -9,7 +9,7 @@ from typing import Any
 
 from rdistill.config import Config, Source
 from rdistill.errors import DataError
-from rdistill.prompts.clusters import near_duplicates
+from rdistill.prompts.clusters import Grams, grams, near_duplicates, without_template
 from rdistill.prompts.files import BadRow, Row, find_file, read_file, read_hub
 from rdistill.prompts.rows import Draft, nearest_first, read_draft
 from rdistill.prompts.splits import SHOWN, place
@@ -26,17 +26,20 @@ def build_problems(config: Config) -> tuple[list[Problem], dict[str, Any]]:
     Raises: DataError for data that cannot be used, ConfigError for a task that does not exist.
     """
     drafts: list[tuple[Source, Draft]] = []
+    texts: list[str] = []
+    sets: list[Grams] = []
     report: dict[str, Any] = {"sources": [], "warnings": []}
     for number, source in enumerate(config.prompts.sources):
         kept, counts = read_source(source, config, f"prompts.sources.{number}")
         drafts += [(source, draft) for draft in kept]
+        texts += (new := [cluster_text(draft) for draft in kept])
+        sets += without_template([grams(t) for t in new], new) if source.task else [grams(t) for t in new]
         report["sources"].append(counts)
         if source.hub and not source.revision and not counts["local"]:
             report["warnings"].append(
                 f"prompts.sources.{number}.revision is null: the data set may change; pin a commit"
             )
-    texts = [cluster_text(draft) for _, draft in drafts]
-    first = near_duplicates(texts, config.prompts.near_duplicate)
+    first = near_duplicates(sets, config.prompts.near_duplicate)
     names = [content_id("cluster", texts[root]) for root in first]
     placed = place([source.split for source, _ in drafts], names, texts, config)
     problems = _problems(drafts, names, placed.split, report)
