@@ -64,7 +64,7 @@ def _explained(rationale: str, answer: str, marker: str) -> list[tuple[str, str]
 
 
 def _turns(turns: list[list[tuple[str, str]]]) -> Completion:
-    """Assistant turns from their parts, each a text and its role."""
+    """Messages from their parts, each a text and its role; a tool's result is a user turn."""
     messages: list[Message] = []
     spans: list[Span] = []
     for number, parts in enumerate(turns):
@@ -73,11 +73,8 @@ def _turns(turns: list[list[tuple[str, str]]]) -> Completion:
             if text:
                 spans.append(Span(message=number, start=start, end=start + len(text), role=role))  # type: ignore[arg-type]
             start += len(text)
-        is_result = bool(parts) and parts[0][1] == "tool_result"
-        content = "".join(text for text, _ in parts)
-        messages.append(result_turn(content) if is_result else {"role": "assistant", "content": content})
-        if is_result:
-            spans[-1] = spans[-1].model_copy(update={"end": len(messages[-1]["content"])})
+        speaker = "user" if parts and parts[0][1] == "tool_result" else "assistant"
+        messages.append({"role": speaker, "content": "".join(text for text, _ in parts)})
     return Completion(messages, spans)
 
 
@@ -86,7 +83,10 @@ def _tool(sample: Sample, marker: str) -> Completion | None:
     turns: list[list[tuple[str, str]]] = []
     for message in sample.messages:
         content = message.get("content") or ""
-        turns.append([(content, "tool_result")] if message["role"] == "tool" else _call_parts(content))
+        if message["role"] == "tool":
+            turns.append([(result_turn(content)["content"], "tool_result")])
+        else:
+            turns.append(_call_parts(content.strip()))
     if not sample.messages or sample.messages[-1]["role"] != "assistant":
         return None
     if CALL_OPEN not in sample.text:

@@ -85,12 +85,14 @@ def build_pairs(
     builder = _Builder(config, status_of, fail_reasons(ledger, config) if reason_of is None else reason_of)
     pairs: list[Pair] = []
     rows: list[Row] = []
+    ratios: dict[str, list[float]] = {}
     for problem in ledger.rows(Problem, split="train"):
         for match in builder.matches(samples_of(problem, ledger)):
             pair = _pair(problem, match)
             pairs.append(pair)
             rows.append(pair_row(pair, student_messages(problem, match.mode, config), match))
-    return pairs, rows, _report(pairs, rows)
+            ratios.setdefault(pair.source, []).append(match.chosen.length / match.rejected.length)
+    return pairs, rows, _report(pairs, ratios)
 
 
 class _Builder:
@@ -123,9 +125,9 @@ class _Builder:
         finals = [s for s in samples if s.role in FINAL_ROLES]
         right = self._sides([s for s in finals if self._passed(s)], mode)
         wrong = self._sides([s for s in finals if self._failed(s, mode)], mode)
-        if mode == "direct":
-            right = right[:1]
-        for chosen, rejected in _spread(right, wrong):
+        rightly = {side.completion.text for side in right}
+        wrong = [side for side in wrong if side.completion.text not in rightly]
+        for chosen, rejected in _spread(right[:1] if mode == "direct" else right, wrong):
             yield Match(chosen, rejected, source, mode, self.reason_of[rejected.sample.id], RIGHT_OR_WRONG)
 
     def _revision(self, samples: list[Sample]) -> Iterator[Match]:
@@ -172,16 +174,17 @@ class _Builder:
 
 def _spread(right: list[Side], wrong: list[Side]) -> list[tuple[Side, Side]]:
     """Right against wrong, the most alike in length first; pairs that repeat a side come after those that do not."""
-    texts = {side.completion.text for side in right}
-    both = [(a, b) for a, b in product(right, wrong) if b.completion.text not in texts]
+    both = list(product(right, wrong))
     both.sort(key=lambda ab: (abs(ab[0].length - ab[1].length) / max(ab[0].length, ab[1].length), ab[1].sample.id))
     fresh: list[tuple[Side, Side]] = []
     again: list[tuple[Side, Side]] = []
     used: set[str] = set()
     for a, b in both:
-        ids = {a.sample.id, b.sample.id}
-        (again if ids & used else fresh).append((a, b))
-        used |= ids
+        if {a.sample.id, b.sample.id} & used:
+            again.append((a, b))
+        else:
+            fresh.append((a, b))
+            used |= {a.sample.id, b.sample.id}
     return fresh + again
 
 
@@ -208,10 +211,8 @@ def pair_row(pair: Pair, prompt: list[Message], match: Match) -> Row:
     return row
 
 
-def _report(pairs: list[Pair], rows: list[Row]) -> dict[str, Any]:
-    ratios: dict[str, list[float]] = {}
-    for row in rows:
-        ratios.setdefault(row["source"], []).append(len(row["chosen"]) / len(row["rejected"]))
+def _report(pairs: list[Pair], ratios: dict[str, list[float]]) -> dict[str, Any]:
+    """Counts, and each source's mean of chosen length / rejected length in characters."""
     means = {source: round(sum(values) / len(values), 3) for source, values in ratios.items()}
     warnings = [
         f"{source} pairs: chosen is {ratio} times as long as rejected; DPO may learn length instead of correctness"

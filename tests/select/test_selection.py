@@ -61,7 +61,7 @@ def make_sample(problem, index, rationale="Add 3 and 4.", answer="7", **fields):
 
 def make_trace(problem, index, last="So it is 7.\n#### 7", **fields):
     call = {"role": "assistant", "content": "I add. " + CALL}
-    turns = [call, {"role": "tool", "content": "7"}, {"role": "assistant", "content": last}]
+    turns = [call, {"role": "tool", "content": fields.pop("result", "7")}, {"role": "assistant", "content": last}]
     return make_sample(problem, index, "So it is 7.", "7", mode="tool_trace", messages=turns, **fields)
 
 
