@@ -15,11 +15,12 @@ from rdistill.stages import STAGE_NAMES
 
 MODEL_ORDER = ("base", "sft", "dpo", "teacher")
 MODE_ORDER = ("explain", "tool", "direct")
-# Chart title -> the metrics that may carry it, with the name of each line.
+# Chart title -> the metrics that it draws, with the name of each line.
 CHARTS = {
-    "Loss": {"loss": "train", "eval_loss": "dev"},
-    "Reward margin, nats": {"margin": "train", "rewards/margins": "train", "eval_margin": "dev"},
-    "Pairs ranked right": {"accuracy": "train", "rewards/accuracies": "train", "eval_accuracy": "dev"},
+    "Loss": {"loss": "train"},
+    "Reward margin, nats": {"margin": "train"},
+    "Pairs ranked right": {"accuracy": "train"},
+    "Change of log-probability, nats": {"chosen_logp_drift": "chosen", "rejected_logp_drift": "rejected"},
 }
 MAX_CURVE_POINTS = 400
 
@@ -130,15 +131,14 @@ def curves(run: RunFolder, stage: str) -> dict[str, list[Curve]]:
     rows = read_rows(run.metrics(stage))
     charts: dict[str, list[Curve]] = {}
     for title, keys in CHARTS.items():
-        lines: dict[str, Curve] = {}
-        for key, name in keys.items():
+        lines = []
+        for (key, name), style in zip(keys.items(), ("c1", "c2"), strict=False):
             found = [(r["step"], r[key]) for r in rows if is_number(r.get("step")) and is_number(r.get(key))]
-            found = found[:: len(found) // MAX_CURVE_POINTS + 1]
-            if found and name not in lines:
+            if found := found[:: len(found) // MAX_CURVE_POINTS + 1]:
                 steps, values = zip(*found, strict=True)
-                lines[name] = Curve(name, steps, values, "c1" if name == "train" else "c2")
+                lines.append(Curve(name, steps, values, style))
         if lines:
-            charts[title] = list(lines.values())
+            charts[title] = lines
     return charts
 
 
