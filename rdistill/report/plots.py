@@ -140,8 +140,8 @@ def curve_plot(title: str, curves: Sequence[Curve], width: int = 340, height: in
             )
     for i, curve in enumerate(curves if len(curves) > 1 else ()):
         parts.append(
-            Markup('<text x="{}" y="{}" class="label {}" text-anchor="end">{}</text>').format(
-                width - RIGHT, TOP + 12 + LABEL_GAP * i, curve.style, curve.name
+            Markup('<text x="{}" y="{}" class="label {}">{}</text>').format(
+                LEFT + 6, height - BOTTOM - 8 - LABEL_GAP * (len(curves) - 1 - i), curve.style, curve.name
             )
         )
     return _svg(title, parts, width, height)
