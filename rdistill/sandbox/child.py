@@ -132,7 +132,7 @@ def main():
         request = json.loads(stream.read())
     set_limits(request["limits"])
     builtins.exit = builtins.quit = sys.exit
-    os.write(RESULT_FD, b"ready\n")
+    os.write(RESULT_FD, b"ready\n")  # raises where the parent has died before this process was bound to die with it
     (run_steps if "steps" in request else run_script)(request)
 
 

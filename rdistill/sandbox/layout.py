@@ -27,10 +27,21 @@ _PRIVILEGES = ["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"]
 def command(bwrap: str, setpriv: str | None, uid: int | None, seccomp_fd: int) -> list[str]:
     """The command line up to the program. `uid` is the host uid to become; None for an ordinary user's own."""
     arguments = [bwrap, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    arguments += ["--new-session", "--die-with-parent", "--hostname", "sandbox", "--clearenv", "--cap-drop", "ALL"]
+    # Not bubblewrap's own init: it is left to others to reap, and the program could write its memory where they share
+    # a uid. Process 1 is the program, or for root a shell with another uid that waits for it; either way all of the
+    # box is dead before bubblewrap ends.
+    arguments += [
+        "--as-pid-1",
+        "--new-session",
+        "--die-with-parent",
+        "--hostname",
+        "sandbox",
+        "--clearenv",
+        "--cap-drop",
+        "ALL",
+    ]
     if uid is None:
-        # As process 1: bubblewrap's own init would share the program's uid, so the program could write its memory.
-        arguments += ["--unshare-user", "--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID), "--as-pid-1"]
+        arguments += ["--unshare-user", "--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID)]
     else:
         arguments += [word for privilege in _PRIVILEGES for word in ("--cap-add", privilege)]
     for name, value in ENVIRONMENT.items():
@@ -38,9 +49,21 @@ def command(bwrap: str, setpriv: str | None, uid: int | None, seccomp_fd: int) -
     arguments += [*_libraries(), *_python(), *_kernel_files()]
     if uid is not None:
         arguments += ["--perms", "0755", "--dir", "/sbin", "--ro-bind", str(setpriv), "/sbin/setpriv"]
+        arguments += ["--ro-bind", os.path.realpath("/bin/sh"), "/sbin/sh"]
     arguments += ["--remount-ro", "/", "--chdir", "/tmp", "--seccomp", str(seccomp_fd), "--"]
     if uid is not None:
-        arguments += ["/sbin/setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
+        arguments += [
+            "/sbin/sh",
+            "-c",
+            '"$@"; exit $?',
+            "sh",
+            "/sbin/setpriv",
+            "--reuid",
+            str(uid),
+            "--regid",
+            str(uid),
+            "--clear-groups",
+        ]
         arguments += ["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
     return arguments
 

@@ -3,8 +3,10 @@
 The parent reads with poll and never waits for output without a limit; what breaks a limit is killed with SIGKILL.
 """
 
+import contextlib
 import os
 import select
+import signal
 import subprocess
 import time
 from typing import Literal, NamedTuple
@@ -36,17 +38,36 @@ def watch(
     """
     buffers = [bytearray() for _ in fds]
     stop = _read_until(process, fds, buffers, caps, deadline, max_bytes, max_tasks)
+    if stop == "exited":
+        try:
+            process.wait(timeout=max(deadline - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:
+            stop = "timeout"
     if stop != "exited":
-        process.kill()
-    try:
-        process.wait(timeout=max(deadline - time.monotonic(), 0) if stop == "exited" else KILL_GRACE_S)
-    except subprocess.TimeoutExpired:
-        stop = "timeout"
-        process.kill()
-        process.wait(timeout=KILL_GRACE_S)
+        _kill(process)
     if not _wait_for_end_of_streams(fds):
         stop = "survivor"
     return Watched(stop, process.returncode, [bytes(b[:cap]) for b, cap in zip(buffers, caps, strict=True)])
+
+
+def _kill(process: subprocess.Popen) -> None:
+    """Kill bubblewrap's child, process 1 of the box, and let bubblewrap reap it; where that fails, bubblewrap too."""
+    children = _children(process.pid)
+    if not children:
+        process.kill()
+    for pid in children:
+        with contextlib.suppress(OSError):
+            handle = os.pidfd_open(pid)
+            try:
+                if pid in _children(process.pid):
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+            finally:
+                os.close(handle)
+    try:
+        process.wait(timeout=KILL_GRACE_S / 2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(timeout=KILL_GRACE_S)
 
 
 def _read_until(process, fds, buffers, caps, deadline, max_bytes, max_tasks) -> Stop:

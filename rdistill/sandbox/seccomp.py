@@ -2,7 +2,7 @@
 
 `build_filter(machine)` returns classic BPF for `bwrap --seccomp FD`. A call made through a foreign ABI (32-bit on
 x86-64, x32) kills the process. clone3 gives ENOSYS, because its flags are out of the filter's sight: C libraries then
-use clone, whose namespace flags are refused. Nor may a program give up dying with its parent (PR_SET_PDEATHSIG).
+use clone, whose namespace flags are refused. A program that dies with its parent may not change that.
 Source of the layout: linux/filter.h, linux/seccomp.h, linux/audit.h.
 """
 

@@ -55,6 +55,7 @@ def test_the_filter_answers_as_meant(machine):
     assert run_filter(program, arch, ioctl, 0, 0x5412) == 0x00050001
     assert run_filter(program, arch, ioctl, 0, 0x5401) == 0x7FFF0000
     assert run_filter(program, arch, prctl, 1) == 0x00050001
+    assert run_filter(program, arch, prctl, 15, 1) == 0x7FFF0000
     assert run_filter(program, arch, read) == 0x7FFF0000
 
 
