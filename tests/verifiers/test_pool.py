@@ -85,6 +85,19 @@ def test_waiting_for_a_free_process_does_not_count(make, sleeps):
     assert {v.status for [v] in asyncio.run(work())} == {Status.PASS}
 
 
+def test_a_busy_event_loop_does_not_time_out_a_check_that_was_quick(make):
+    async def work():
+        async with VerifierPool([MATH], workers=1, timeout_s=0.2) as pool:
+            await pool.check(*make("1", "#### 1"))
+            task = asyncio.create_task(pool.check(*make("7", "#### 7")))
+            await asyncio.sleep(0)
+            time.sleep(1)  # blocking on purpose
+            return await task
+
+    [v] = asyncio.run(work())
+    assert v.status is Status.PASS
+
+
 def test_many_clients_get_the_verdicts_of_one(make, judge_all):
     pairs = [make(str(i), f"So.\n#### {i + i % 3}") for i in range(500)]
     serial = [v.status for [v] in judge_all([MATH], pairs)]

@@ -9,6 +9,7 @@ from rdistill.verifiers.math.parts import Group, split_group, split_relation, st
 from rdistill.verifiers.math.quantity import parse_quantity, same_quantity
 
 MAX_ITEMS = 50
+CLOCK = re.compile(r"\b[0-9]{1,2}:[0-9]{2}\b")
 BASE = re.compile(r"[0-9]\s*_")
 WORDS = re.compile(r"[A-Za-z][A-Za-z0-9 ,.;:'\"()/&-]*")
 PROSE = re.compile(r"[A-Za-z]{2,}|\b[aAI]\b")
@@ -73,7 +74,7 @@ def compare_clean(gold: str, answer: str) -> Outcome:
     gold, answer = strip_unit(gold), strip_unit(answer)
     if is_words(answer) or has_words(answer):
         return from_prose(gold, answer)
-    if BASE.search(gold + " " + answer):
+    if BASE.search(gold + " " + answer) or CLOCK.search(gold + " " + answer):
         return Outcome.DIFFERENT
     return compare_symbolic(gold, answer)
 
@@ -149,8 +150,10 @@ def compare_groups(gold: str, left: Group | None, answer: str, right: Group | No
 def _same_brackets(left: str, right: str, count: int) -> bool:
     if "=" in (left[:1], right[:1]):
         return left == right or left[:1] != right[:1]
-    if left == right or ("" in (left, right) and not (left + right).startswith("matrix")):
+    if left == right:
         return True
+    if "" in (left, right):  # a bare list may stand for a tuple or set, never for a gold interval
+        return (left or right) in ("()", "{}") or right == "[]"
     return count > 2 and {left, right} == {"()", "[]"}
 
 
@@ -184,5 +187,14 @@ def compare_symbolic(gold: str, answer: str) -> Outcome:
     """Ask math-verify, where that is safe and cheap enough to try."""
     if not symbolic.is_simple(gold) or not symbolic.is_simple(answer):
         return Outcome.TOO_COMPLEX
-    equal = symbolic.is_equal(gold, answer)
+    equal = symbolic.is_equal(*(as_fraction(text) for text in (gold, answer)))
     return Outcome.UNREADABLE if equal is None else _decided(equal)
+
+
+def as_fraction(text: str) -> str:
+    """A number in one form that cannot be misread ("1 1/2"); anything else as it is."""
+    quantity = parse_quantity(text)
+    if quantity is None or quantity.decimals is not None:
+        return text
+    value = quantity.value / 100 if quantity.percent else quantity.value
+    return f"\\frac{{{value.numerator}}}{{{value.denominator}}}"

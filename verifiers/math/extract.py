@@ -15,6 +15,7 @@ NUMBER = re.compile(
 )
 MATHS = re.compile(r"(?:\$\$?|\\\(|\\\[)([^$]{1,300}?)(?:\$\$?|\\\)|\\\])")
 SENTENCE_END = re.compile(r"[.!](?:\s|$)")
+FORMULA = re.compile(r"\\|\$\$|[<>]")
 FOLLOWS = re.compile(r"\b(?:so|then|therefore|thus|hence|which|leaving|left|means|total|[+*/])\b", re.IGNORECASE)
 HEDGE = re.compile(r"\b(?:or|either|alternatively|maybe|perhaps|possibly)\b", re.IGNORECASE)
 
@@ -92,17 +93,18 @@ def phrases(text: str) -> list[str]:
     lower = text.lower() if text.isascii() else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
     spots: list[int] = []
     for phrase in PHRASES:
-        at = lower.find(phrase)
-        while at >= 0 and len(spots) < 1000:
+        at = len(lower)
+        for _ in range(MAX_DECLARED + 1):
+            if (at := lower.rfind(phrase, 0, at)) < 0:
+                break
             spots.append(at + len(phrase))
-            at = lower.find(phrase, at + len(phrase))
     start = 0
     for line in lower.split("\n"):
         for mark in LINE_STARTS:
             if line.startswith(mark):
                 spots.append(start + len(mark))
         start += len(line) + 1
-    answers = [_sentence(text, spot) for spot in sorted(set(spots))]
+    answers = [_sentence(text, spot) for spot in sorted(set(spots))[-MAX_DECLARED - 1 :]]
     return [a for a in answers if a]
 
 
@@ -147,7 +149,7 @@ def last_number(text: str, gold: str) -> str | None:
         numbers = [m[0].strip() for m in NUMBER.finditer(line)]
         if not numbers:
             continue
-        formulas = [m for m in MATHS.finditer(line) if "\\" in m[0] or m[0].startswith("$$")]
+        formulas = [m for m in MATHS.finditer(line) if FORMULA.search(m[0])]
         if formulas and not re.search(r"[0-9]", line[formulas[-1].end() :]):
             return formulas[-1][1].strip()
         if HEDGE.search(line) and len(numbers) > 1 and "=" not in line and not alike(numbers[-1], numbers[-2]):

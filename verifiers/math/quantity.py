@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from rdistill.verifiers.math.units import UNITS, factors
+from rdistill.verifiers.math.units import UNITS, factors, is_known_unit
 
 MAX_DIGITS = 500
 ROUNDING_DIGITS = 6
@@ -147,6 +147,8 @@ def same_quantity(gold: Quantity, answer: Quantity) -> bool:
     gold, answer = gold._replace(value=gold.value * scales[0]), answer._replace(value=answer.value * scales[1])
     if gold.percent == answer.percent:
         return _near(gold, answer)
+    if is_known_unit((answer if gold.percent else gold).unit):
+        return False
     if _near(_hundredth(gold), _hundredth(answer)):
         return True
     percent = gold if gold.percent else answer

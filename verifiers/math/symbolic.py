@@ -10,6 +10,7 @@ import re
 from rdistill.verifiers import load_heavy
 
 MAX_CHARS, MAX_NESTING, MAX_DIGITS_IN_NUMBER, MAX_EXPONENT = 300, 12, 40, 500
+DIGITS_COMPARED, SURE_DIFFERENCE = 20, 2e-6
 # Commands that sympy may work on for ever, whatever their arguments.
 HEAVY = re.compile(
     r"\\(?:int|sum|prod|lim|zeta|Gamma|gcd|binom|det|lfloor|lceil|bmod|pmod|mod|begin|input|write|boxed|cases)|!|\||d/dx|__"
@@ -74,9 +75,21 @@ def is_equal(gold: str, answer: str) -> bool | None:
     parsed = [_parse(math_verify, to_latex(text)) for text in (gold, answer)]
     if parsed[0] is None or parsed[1] is None:
         return None if parsed[1] is None else False
-    if any(_is_undefined(p) for p in parsed):
+    if any(_is_undefined(p) for p in parsed) or _clearly_differ(*parsed):
         return False
     return bool(math_verify.verify([parsed[0]], [parsed[1]], timeout_seconds=None, float_rounding=6))
+
+
+def _clearly_differ(gold, answer) -> bool:  # type: ignore[no-untyped-def]
+    """Whether both are plain numbers that differ in twelve digits: much quicker than a proof."""
+    sympy = load_heavy("sympy")
+    if not all(isinstance(v, sympy.Expr) and not v.free_symbols for v in (gold, answer)):
+        return False
+    try:
+        values = [complex(sympy.N(v, DIGITS_COMPARED)) for v in (gold, answer)]
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return abs(values[0] - values[1]) > SURE_DIFFERENCE * max(1.0, abs(values[0]))
 
 
 def _parse(math_verify, text: str):  # type: ignore[no-untyped-def]

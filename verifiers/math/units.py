@@ -62,3 +62,7 @@ def unit_of(name: str) -> tuple[str, Fraction] | None:
             dimension, factor = UNITS[base]
             return f"{dimension} {power}", factor**power
     return None
+
+
+def is_known_unit(name: str) -> bool:
+    return bool(name) and unit_of(name) is not None
