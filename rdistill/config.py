@@ -11,21 +11,37 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from rdistill.contradictions import contradictions
 from rdistill.errors import ConfigError
 from rdistill.records import StudentMode, TeacherMode
-
-MAX_CONFIG_BYTES, MAX_CONFIG_NODES, MAX_CONFIG_DEPTH = 1 << 20, 10_000, 50
+from rdistill.strict_yaml import MAX_BYTES, loads_yaml
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 
 
+def _flatten(annotation: Any) -> list[Any]:
+    """A type and the types inside it."""
+    return [annotation, *(inner for arg in getattr(annotation, "__args__", ()) for inner in _flatten(arg))]
+
+
 class Section(BaseModel):
     """A part of the config: frozen, strict about its keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def no_flag_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads yes, no, on and off as true and false, which would count as 1 and 0."""
+        kinds = _flatten(cls.model_fields[info.field_name or ""].annotation)
+        if isinstance(value, bool) and bool not in kinds and Any not in kinds:
+            raise ValueError(f"got {str(value).lower()}, which is neither a number nor text; change it")
+        return value
 
 
 class Fields(Section):
@@ -256,7 +272,8 @@ class TrainConfig(Section):
     gradient_checkpointing: bool = False
     lora: LoraConfig | None = None
     deepspeed: str | None = None
-    """DeepSpeed JSON; null picks the one that fits the device (ZeRO-2; on CPU without offload)."""
+    """DeepSpeed JSON, looked for from the current folder, then beside the config; null picks the one that fits the
+    device (ZeRO-2; on CPU without offload)."""
     ranks: Positive | None = None
     """Processes; null: one per GPU, on CPU one per two physical cores, at least one."""
     save_every: Annotated[int, Field(ge=0)] = 0
@@ -318,7 +335,8 @@ class Config(Section):
     run_dir: str | None = None
     """Default: runs/NAME under the current folder."""
     data_dir: str | None = None
-    """Folder that relative data paths start from; default: the config file's folder."""
+    """Folder that relative data paths start from, itself looked for from the current folder, then beside the config
+    file; default: the config file's folder."""
     seed: Annotated[int, Field(ge=0)] = 0
     prompts: PromptsConfig
     answer: AnswerConfig = AnswerConfig()
@@ -334,60 +352,17 @@ class Config(Section):
 
     @model_validator(mode="after")
     def fields_agree(self) -> Self:
-        for mode in {*self.select.modes, *self.evaluate.modes}:
-            if mode not in self.student.prompts:
-                raise ValueError(f"student.prompts has no prompt for mode {mode!r}; add student.prompts.{mode}")
-        if "tool" in self.select.modes and self.teacher.mode != "tool_trace":
-            raise ValueError(
-                "select.modes names 'tool' but teacher.mode is not 'tool_trace'; no tool call to learn from"
-            )
-        if self.teacher.max_samples < self.teacher.want_pass:
-            raise ValueError(
-                f"teacher.max_samples={self.teacher.max_samples} is below teacher.want_pass={self.teacher.want_pass}; "
-                "raise it"
-            )
+        for fault in contradictions(self):
+            raise ValueError(fault)
         return self
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses duplicate keys, aliases that multiply, and trees too large or too deep."""
-
-    nodes = 0
-    depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        self.nodes += 1
-        self.depth += 1
-        if self.nodes > MAX_CONFIG_NODES or self.depth > MAX_CONFIG_DEPTH:
-            raise yaml.YAMLError(f"more than {MAX_CONFIG_NODES} nodes or {MAX_CONFIG_DEPTH} levels")
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not allowed")
-        try:
-            return super().compose_node(parent, index)
-        finally:
-            self.depth -= 1
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
-        keys = [self.construct_object(k, deep=True) for k, _ in node.value]
-        for key in keys:
-            if not isinstance(key, str):
-                raise yaml.YAMLError(f"line {node.start_mark.line + 1}: key {key!r} is not text; put it in quotes")
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"line {node.start_mark.line + 1}: key {key!r} stands twice")
-        return super().construct_mapping(node, deep)
 
 
 def parse_yaml(text: str, origin: str) -> Any:
     """Parse YAML text into plain values. Raises ConfigError with the line."""
     try:
-        # _Loader is a SafeLoader: no tags, no objects.
-        loader = _Loader(text)
-        try:
-            return loader.get_single_data()
-        finally:
-            loader.dispose()
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{origin}: not a YAML config: {' '.join(str(error).split())}; mend the file") from None
+        return loads_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"{origin} is not plain YAML ({error}); mend it") from None
 
 
 def apply_override(tree: dict, override: str) -> None:
@@ -425,11 +400,11 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
     path = Path(path)
     try:
         size = path.stat().st_size
-        text = path.read_text(encoding="utf-8") if size <= MAX_CONFIG_BYTES else None
+        text = path.read_text(encoding="utf-8") if size <= MAX_BYTES else None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); name an existing YAML file") from None
     if text is None:
-        raise ConfigError(f"{path}: {size} bytes; a config is at most {MAX_CONFIG_BYTES}")
+        raise ConfigError(f"{path}: {size} bytes, a config has at most {MAX_BYTES}; name another file")
     tree = parse_yaml(text, str(path))
     if not isinstance(tree, dict):
         raise ConfigError(
@@ -437,23 +412,41 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
         )
     for override in overrides or []:
         apply_override(tree, override)
-    tree["data_dir"] = str(Path(tree["data_dir"] if tree.get("data_dir") else path.parent).resolve())
-    tree["run_dir"] = tree.get("run_dir") or f"runs/{tree.get('name', 'unnamed')}"
+    _resolve_paths(tree, path.parent)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(f"{path}: {explain_validation(error)}") from None
 
 
+def _resolve_paths(tree: dict, folder: Path) -> None:
+    """Make paths absolute: looked for from the current folder first, then beside the config file."""
+
+    def resolve(path: Any) -> Any:
+        if not isinstance(path, str):
+            return path  # validation says what is wrong with it
+        is_beside = not Path(path).exists() and (folder / path).exists()
+        return str((folder / path if is_beside else Path(path)).resolve())
+
+    tree["data_dir"] = resolve(tree.get("data_dir") or str(folder))
+    run_dir = tree.get("run_dir") or f"runs/{tree.get('name', 'unnamed')}"
+    tree["run_dir"] = str(Path(run_dir).resolve()) if isinstance(run_dir, str) else run_dir
+    for stage in ("sft", "dpo"):
+        section = tree.get(stage)
+        if isinstance(section, dict) and section.get("deepspeed"):
+            section["deepspeed"] = resolve(section["deepspeed"])
+
+
 def explain_validation(error: ValidationError) -> str:
     """One sentence from pydantic's list: the field, the value got, what was expected."""
     errors = error.errors(include_url=False)
     first = errors[0]
-    where = ".".join(str(p) for p in first["loc"])
+    loc = tuple(part for part in first["loc"] if part != "[key]")
+    where = ".".join(map(str, loc))
     more = f" ({len(errors) - 1} more like it)" if len(errors) > 1 else ""
     if first["type"] == "extra_forbidden":
-        known = sorted(_known_keys(first["loc"][:-1]))
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
+        known = sorted(_known_keys(loc[:-1]))
+        near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
         return f"unknown key {where!r}; {hint}{more}"
     if first["type"] == "missing":
@@ -462,8 +455,19 @@ def explain_validation(error: ValidationError) -> str:
         return f"{where + ': ' if where else ''}{first['ctx']['error']}{more}"
     got = json.dumps(first["input"], default=str)
     got = got if len(got) <= 80 else got[:77] + "..."
-    expected = first["msg"][0].lower() + first["msg"][1:]
-    return f"{where}={got}: {expected}; change it{more}"
+    return f"{where}={got}: {_expectation(first['type'], first['msg'])}{more}"
+
+
+def _expectation(kind: str, message: str) -> str:
+    """Pydantic's message as what was expected and what to do."""
+    if kind in ("model_type", "dict_type"):
+        return "expected a mapping of its fields; write them below it, indented"
+    if kind == "string_type":
+        return "expected text; put quotes around what YAML reads as something else"
+    if kind == "too_short":
+        return "expected at least one item; add one"
+    expected = message.removeprefix("Input should be ").replace("a valid integer", "a whole number")
+    return f"expected {'a value ' if expected.startswith(('greater', 'less')) else ''}{expected}; change it"
 
 
 def _known_keys(loc: tuple) -> set[str]:
@@ -479,11 +483,6 @@ def _known_keys(loc: tuple) -> set[str]:
         if here is None:
             return set()
     return set(here.model_fields)
-
-
-def _flatten(annotation: Any) -> list[Any]:
-    """A type and the types inside it."""
-    return [annotation, *(inner for arg in getattr(annotation, "__args__", ()) for inner in _flatten(arg))]
 
 
 def dump_config(config: Config) -> str:

@@ -6,6 +6,7 @@ twice changes nothing. Readers use their own connection and may be other process
 """
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -29,6 +30,7 @@ TABLES: dict[type[Record], tuple[str, tuple[str, ...]]] = {
     Pair: ("pairs", ("problem_id", "chosen_id", "rejected_id")),
 }
 R = TypeVar("R", bound=Record)
+Statement = tuple[str, tuple]
 
 
 def row_key(record: Record) -> str:
@@ -36,6 +38,14 @@ def row_key(record: Record) -> str:
     if isinstance(record, Verdict):
         return f"{record.sample_id}:{record.verifier}:{record.version}"
     return record.id  # type: ignore[attr-defined]
+
+
+def upsert(record: Record) -> Statement:
+    """Insert a record, or write it again in its old place, so that the order does not change."""
+    table, columns = TABLES[type(record)]
+    values = (row_key(record), record.model_dump_json(), *(getattr(record, c) for c in columns))
+    places = ", ".join("?" * len(values))
+    return f"INSERT INTO {table} VALUES ({places}) ON CONFLICT (key) DO UPDATE SET json = excluded.json", values
 
 
 class Ledger:
@@ -49,32 +59,36 @@ class Ledger:
         self._queue: queue.SimpleQueue = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._local = threading.local()
-        if read_only:
-            if not self.path.exists():
-                raise DataError(f"{self.path}: no ledger here; name the folder of a run")
-            return
+        if read_only and not self.path.exists():
+            raise DataError(f"{self.path}: no ledger here; name the folder of a run")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with self._connect() as db:
-                self._create(db)
-            db.close()
-        except sqlite3.DatabaseError as error:
+            with contextlib.closing(self._connect()) as db:
+                self._refuse_foreign(db)
+                if not read_only:
+                    self._create(db)
+        except sqlite3.Error as error:
             raise DataError(f"{self.path}: not a usable ledger ({error}); move it away to start afresh") from None
-        self._writer = threading.Thread(target=self._write_loop, name="ledger-writer", daemon=True)
-        self._writer.start()
+        if not read_only:
+            self._writer = threading.Thread(target=self._write_loop, name="ledger-writer", daemon=True)
+            self._writer.start()
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=30)
-        db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         return db
 
-    def _create(self, db: sqlite3.Connection) -> None:
+    def _refuse_foreign(self, db: sqlite3.Connection) -> None:
+        """A file that another program, or another version, made is left as it is."""
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version not in (0, SCHEMA_VERSION):
-            raise DataError(
-                f"{self.path}: ledger version {version}, this rdistill reads {SCHEMA_VERSION}; use a new run_dir"
-            )
+        ours = {"generations", *(table for table, _ in TABLES.values())}
+        others = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")} - ours
+        if version not in (0, SCHEMA_VERSION) or others:
+            what = f"holds the table {min(others)!r}" if others else f"has version {version}, not {SCHEMA_VERSION}"
+            raise DataError(f"{self.path} is not a ledger of this rdistill: it {what}; use a new run_dir")
+
+    def _create(self, db: sqlite3.Connection) -> None:
+        db.execute("PRAGMA journal_mode=WAL")
         db.execute("CREATE TABLE IF NOT EXISTS generations (key TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID")
         for table, columns in TABLES.values():
             names = "".join(f", {c} TEXT" for c in columns)
@@ -86,10 +100,8 @@ class Ledger:
 
     def submit(self, *records: Record, generation: tuple[str, str] | None = None) -> Future:
         """Queue records (and a generation as key and JSON) for one transaction; the future is done when durable."""
-        assert self._writer is not None, "ledger opened read-only"
-        done: Future = Future()
-        self._queue.put((records, generation, done))
-        return done
+        insert = [("INSERT OR IGNORE INTO generations VALUES (?, ?)", generation)] if generation else []
+        return self._queue_up([*insert, *map(upsert, records)])
 
     async def put(self, *records: Record, generation: tuple[str, str] | None = None) -> None:
         """Write and wait until it is on disk, without blocking the event loop."""
@@ -101,10 +113,14 @@ class Ledger:
 
     def replace(self, kind: type[R], records: Iterable[R]) -> None:
         """Make `records` the only ones of their kind, in one transaction."""
-        assert self._writer is not None, "ledger opened read-only"
+        self._queue_up([(f"DELETE FROM {TABLES[kind][0]}", ()), *map(upsert, records)]).result()
+
+    def _queue_up(self, statements: list[Statement]) -> Future:
+        """Statements are made by the caller, so that a record that cannot be written fails its own caller alone."""
+        assert self._writer is not None, "ledger opened read-only, or closed"
         done: Future = Future()
-        self._queue.put((tuple(records), kind, done))
-        done.result()
+        self._queue.put((statements, done))
+        return done
 
     def _write_loop(self) -> None:
         db = self._connect()
@@ -115,34 +131,21 @@ class Ledger:
                     self._queue.put(None)
                     break
                 group.append(item)
+            # A caller that was cancelled waits no more, but what it handed over is written all the same.
+            waiting = [done for _, done in group if done.set_running_or_notify_cancel()]
             try:
                 with db:
-                    for records, extra, _ in group:
-                        self._insert(db, records, extra)
+                    for statements, _ in group:
+                        for sql, values in statements:
+                            db.execute(sql, values)
             except Exception as error:  # every waiter learns why; the loop goes on
-                for _, _, done in group:
-                    done.set_exception(error)
+                failure = DataError(f"{self.path} cannot be written ({error}); make room, then run the command again")
+                for done in waiting:
+                    done.set_exception(failure)
             else:
-                for _, _, done in group:
+                for done in waiting:
                     done.set_result(None)
         db.close()
-
-    @staticmethod
-    def _insert(
-        db: sqlite3.Connection, records: tuple[Record, ...], extra: type[Record] | tuple[str, str] | None
-    ) -> None:
-        if isinstance(extra, type):
-            db.execute(f"DELETE FROM {TABLES[extra][0]}")
-        elif extra is not None:
-            db.execute("INSERT OR IGNORE INTO generations VALUES (?, ?)", extra)
-        for record in records:
-            table, columns = TABLES[type(record)]
-            values = [row_key(record), record.model_dump_json(), *(getattr(record, c) for c in columns)]
-            # An upsert keeps the row's place, so that what is written again does not change the order.
-            places = ", ".join("?" * len(values))
-            db.execute(
-                f"INSERT INTO {table} VALUES ({places}) ON CONFLICT (key) DO UPDATE SET json = excluded.json", values
-            )
 
     # Reading
 
@@ -183,11 +186,13 @@ class Ledger:
         return self._reader.execute(f"SELECT COUNT(*) FROM {TABLES[kind][0]}").fetchone()[0]
 
     def close(self) -> None:
-        """Commit what is queued and stop the writer."""
+        """Commit what is queued, stop the writer, and close this thread's reader."""
         if self._writer is not None:
             self._queue.put(None)
             self._writer.join()
             self._writer = None
+        if (reader := self._local.__dict__.pop("db", None)) is not None:
+            reader.close()
 
     def __enter__(self) -> "Ledger":
         return self

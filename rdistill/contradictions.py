@@ -1,0 +1,75 @@
+"""Fields that are right by themselves and cannot both be meant: one sentence each, with what to change."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rdistill.config import Config
+
+
+def contradictions(config: "Config") -> Iterator[str]:
+    """What is wrong with a config whose every field is right by itself; nothing, where all agree."""
+    teacher, prompts = config.teacher, config.student.prompts
+    used = sorted({*config.select.modes, *config.evaluate.modes})
+    for mode in used:
+        if not prompts.get(mode, "").strip():
+            yield f"student.prompts has no prompt for mode {mode!r}; add student.prompts.{mode}"
+        same = next((m for m in used if m < mode and prompts.get(m) == prompts.get(mode)), None)
+        if same:
+            yield f"student.prompts.{same} and .{mode} are equal, so the student cannot tell them apart; change one"
+    for section in ("select", "evaluate"):
+        if "tool" in getattr(config, section).modes and teacher.mode != "tool_trace":
+            yield f"{section}.modes names 'tool' but teacher.mode={teacher.mode}, which calls none; set tool_trace"
+    if teacher.max_samples < teacher.want_pass:
+        yield f"teacher.max_samples={teacher.max_samples} is below teacher.want_pass={teacher.want_pass}; raise it"
+    if config.answer.marker.strip() != config.answer.marker or not config.answer.marker.isprintable():
+        yield f"answer.marker={config.answer.marker!r} begins or ends with blanks; use visible text such as '####'"
+    yield from _lengths_disagree(config)
+    yield from _weights_disagree(config)
+    yield from _verifiers_disagree(config)
+    for field, values in _choices(config).items():
+        if twice := next((v for v in values if values.count(v) > 1), None):
+            yield f"{field} names {twice!r} twice; take one out"
+
+
+def _lengths_disagree(config: "Config") -> Iterator[str]:
+    limit = config.teacher.vllm.max_model_len
+    lengths = {f"evaluate.max_tokens.{mode}": n for mode, n in config.evaluate.max_tokens.items()}
+    if config.teacher.engine == "vllm":
+        lengths["teacher.sampling.max_tokens"] = config.teacher.sampling.max_tokens
+    for field, tokens in lengths.items():
+        if tokens >= limit:
+            yield f"{field}={tokens} leaves no room for a prompt in teacher.vllm.max_model_len={limit}; raise that"
+
+
+def _weights_disagree(config: "Config") -> Iterator[str]:
+    weights = config.sft.weights
+    if not max(weights.rationale, weights.answer, weights.tool_call):
+        yield "sft.weights.rationale, .answer and .tool_call are all 0, so nothing is learned; raise one"
+    if "direct" in config.select.modes and not weights.answer:
+        yield "sft.weights.answer=0, but mode 'direct' of select.modes consists of the answer alone; raise it"
+
+
+def _verifiers_disagree(config: "Config") -> Iterator[str]:
+    specs = config.verify.verifiers
+    if not any(spec.required for spec in specs):
+        yield "verify.verifiers has none with required: true, so no sample could ever pass; require one"
+    for number, spec in enumerate(specs):
+        marker = spec.options.get("marker", "####")
+        if spec.name == "format" and marker != config.answer.marker:
+            yield (
+                f"verify.verifiers.{number}.options.marker={marker!r} but answer.marker={config.answer.marker!r}; "
+                "set both to the same"
+            )
+
+
+def _choices(config: "Config") -> dict[str, list[str]]:
+    """The lists in which each value may stand once."""
+    return {
+        "select.modes": [*config.select.modes],
+        "evaluate.modes": [*config.evaluate.modes],
+        "evaluate.models": [*config.evaluate.models],
+        "pair.sources": [*config.pair.sources],
+        "teacher.tools": [*config.teacher.tools],
+        "verify.verifiers": [spec.name for spec in config.verify.verifiers],
+    }
