@@ -131,7 +131,7 @@ def main():
     with open(REQUEST_FD, "rb") as stream:
         request = json.loads(stream.read())
     set_limits(request["limits"])
-    builtins.exit = builtins.quit = sys.exit
+    vars(builtins).update(exit=sys.exit, quit=sys.exit)
     os.write(RESULT_FD, b"ready\n")  # raises where the parent has died before this process was bound to die with it
     (run_steps if "steps" in request else run_script)(request)
 

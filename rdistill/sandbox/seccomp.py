@@ -104,7 +104,8 @@ _KILL_PROCESS, _ALLOW, _ERRNO = 0x80000000, 0x7FFF0000, 0x00050000
 def denied_numbers(machine: str) -> dict[str, int]:
     """The refused system calls of an architecture, by name."""
     column = list(AUDIT_ARCH).index(machine)
-    return {name: numbers[column] for name, numbers in DENIED.items() if numbers[column] is not None}
+    columns = {name: numbers[column] for name, numbers in DENIED.items()}
+    return {name: number for name, number in columns.items() if number is not None}
 
 
 def build_filter(machine: str) -> bytes:

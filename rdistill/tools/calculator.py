@@ -81,8 +81,8 @@ def _small(value: Fraction) -> Fraction:
     return value
 
 
-def _name(token: str | Fraction) -> str:
-    return repr(token) if isinstance(token, str) else f"number {format_number(token)[:20]}"
+def _name(token: str | Fraction | None) -> str:
+    return f"number {format_number(token)[:20]}" if isinstance(token, Fraction) else repr(token)
 
 
 class _Parser:

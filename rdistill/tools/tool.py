@@ -4,6 +4,7 @@ tools = make_tools(["calculator", "python"], config.sandbox)
 await tools["calculator"].call({"expression": "84 / 2"})   -> '42'
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 from rdistill.config import SandboxConfig
@@ -19,7 +20,7 @@ class Tool(Protocol):
 
     name: str
     description: str
-    schema: dict[str, Any]
+    schema: ClassVar[dict[str, Any]]
 
     async def call(self, arguments: dict[str, Any]) -> str:
         """The result as text; what the model did wrong comes back as `error: ...`."""
@@ -88,7 +89,7 @@ class Python:
 
 def make_tools(names: list[str], sandbox: SandboxConfig) -> dict[str, Tool]:
     """The named tools. Raises ConfigError for an unknown name, PrerequisiteError where the sandbox cannot be had."""
-    makers = {"calculator": Calculator, "python": lambda: Python(sandbox)}
+    makers: dict[str, Callable[[], Tool]] = {"calculator": Calculator, "python": lambda: Python(sandbox)}
     for name in names:
         if name not in makers:
             raise ConfigError(f"tool {name!r} is unknown; known tools: {', '.join(makers)}")

@@ -36,7 +36,7 @@ STDIO = {"kind": "stdio", "cases": [{"stdin": "1\n", "stdout": "2\n"}]}
         (None, "x", "unverifiable", Reason.BAD_GOLD),
         ({"kind": "function", "entry_point": "f; g", "cases": []}, "x", "unverifiable", Reason.BAD_GOLD),
         ({"kind": "stdio", "cases": []}, "x", "unverifiable", Reason.BAD_GOLD),
-        ({"kind": "asserts", "entry_point": "f", "tests": "x = 1"}, "x", "unverifiable", Reason.BAD_GOLD),
+        ({"kind": "asserts", "entry_point": "f", "tests": "x = 1\nassert True"}, "x", "unverifiable", Reason.BAD_GOLD),
         ({"kind": "asserts", "entry_point": "f", "tests": "assert ("}, "x", "unverifiable", Reason.BAD_GOLD),
     ],
 )
