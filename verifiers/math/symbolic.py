@@ -18,6 +18,8 @@ HEAVY = re.compile(
 SMALL = re.compile(r"(?<![0-9.)}!])[0-9]{1,2}!(?!!)|\\binom\s*\{[0-9]{1,2}\}\s*\{[0-9]{1,2}\}")
 """Factorials and binomials of two digits are quick."""
 NUMBER = re.compile(r"[0-9]+")
+ARGUMENT = re.compile(r"\\(sin|cos|tan|cot|sec|csc|ln|log)\s+([A-Za-z])(?![A-Za-z])")
+"""Braced, or math-verify may take the letter for a unit and drop all that follows."""
 PLAIN = re.compile(r"\b(sqrt|pi|sin|cos|tan|log|ln|exp)\b")
 
 
@@ -65,7 +67,8 @@ def to_latex(text: str) -> str:
     text = text.replace("**", "^").replace("*", "\\cdot ")
     text = re.sub(r"(?<!\\)\bsqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", text)
     text = re.sub(r"\^\(([^()]*)\)", r"^{\1}", text)
-    return PLAIN.sub(lambda m: m[0] if m.start() and m.string[m.start() - 1] == "\\" else f"\\{m[0]} ", text)
+    text = PLAIN.sub(lambda m: m[0] if m.start() and m.string[m.start() - 1] == "\\" else f"\\{m[0]} ", text)
+    return ARGUMENT.sub(r"\\\1{\2}", text)
 
 
 def is_equal(gold: str, answer: str) -> bool | None:
