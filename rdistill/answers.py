@@ -40,9 +40,11 @@ def normalise_reasoning(text: str, reasoning: str | None = None) -> tuple[str | 
     """
     if reasoning:
         return reasoning.strip(), text.strip(), True
-    if THINK_CLOSE in text:
-        head, _, tail = text.rpartition(THINK_CLOSE)
-        return head.replace(THINK_OPEN, "").strip(), tail.strip(), True
-    if THINK_OPEN in text:
-        return text.replace(THINK_OPEN, "").strip(), "", False
-    return None, text.strip(), True
+    head, closed, tail = text.rpartition(THINK_CLOSE)
+    if THINK_OPEN in tail:
+        return _untagged(text), "", False
+    return (_untagged(head), tail.strip(), True) if closed else (None, text.strip(), True)
+
+
+def _untagged(text: str) -> str:
+    return text.replace(THINK_OPEN, "").replace(THINK_CLOSE, "").strip()

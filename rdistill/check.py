@@ -14,12 +14,14 @@ from rich.text import Text
 
 from rdistill.answers import join_answer
 from rdistill.config import Config, TrainConfig
-from rdistill.errors import ConfigError, DataError
+from rdistill.errors import ConfigError, DataError, PrerequisiteError, VerifierError
 from rdistill.models import bundled_is_ready, check_model, resolve_model
 from rdistill.prompts.student import student_messages
-from rdistill.records import Example, Problem, Sample, Span, Status, StudentMode
+from rdistill.records import Example, Message, Problem, Sample, Status, StudentMode
 from rdistill.run import RunFolder
+from rdistill.select.completions import complete
 from rdistill.stages import STAGES, fingerprints, why_rerun
+from rdistill.tools import format_tool_call
 
 MAX_GOLD_CHECKED = 500
 MAX_BAD_GOLD = 0.1
@@ -34,11 +36,13 @@ def check_all(config: Config) -> dict[str, Any]:
     """
     from rdistill.prompts import build_problems
 
+    RunFolder(config.run_dir or "").check_usable()
     check_prerequisites(config)
     problems, counts = build_problems(config)
-    train = [p for p in problems if p.split == "train"]
-    gold = check_gold(config, train)
+    check_verifiers(config)
+    gold = check_gold(config, problems)
     teacher = config.teacher
+    train = [p for p in problems if p.split == "train"]
     return {
         "name": config.name,
         "run_dir": str(RunFolder(config.run_dir or "").root),
@@ -46,32 +50,50 @@ def check_all(config: Config) -> dict[str, Any]:
         "student": config.student.model,
         "problems": counts,
         "gold": gold,
+        "warnings": [*warnings(config), *counts["warnings"]],
         "teacher_samples_at_most": len(train) * teacher.max_samples,
         "teacher_tokens_at_most": len(train) * teacher.max_samples * teacher.sampling.max_tokens,
         "stages": plan_of_stages(config),
-        "example": render_example(config, train[0]),
+        "example": render_examples(config, train[0]),
     }
 
 
+def warnings(config: Config) -> list[str]:
+    """What is allowed and probably not meant."""
+    teacher, marker, found = config.teacher, config.answer.marker, []
+    if marker not in teacher.system:
+        found.append(
+            f"teacher.system does not name the answer marker {marker!r}; in YAML, text after ' #' is a comment unless "
+            "the text is in quotes"
+        )
+    if teacher.sampling.temperature == 0 and teacher.max_samples > 1:
+        found.append(
+            "teacher.sampling.temperature=0 draws the same reply teacher.max_samples times; raise it, or ask 1"
+        )
+    return found
+
+
 def check_prerequisites(config: Config) -> None:
-    """Models, endpoint, verifiers, sandbox, DeepSpeed files."""
+    """Data folder, models, endpoint, verifiers, sandbox, DeepSpeed files."""
     from rdistill.verifiers.registry import require
 
-    check_model(config.student.model, "student.model")
+    if not Path(config.data_dir or ".").is_dir():
+        raise ConfigError(f"data_dir={config.data_dir!r} is no folder; name the one that holds the data")
+    check_model(config.student.model, "student.model", config.student.revision)
+    for name, section in (("sft", config.sft), ("dpo", config.dpo)):
+        _check_deepspeed(name, section)
+    for spec in config.verify.verifiers:
+        require(spec.name)
     if config.teacher.engine == "openai":
         from rdistill.teacher.openai import probe_endpoint
 
         probe_endpoint(config.teacher)
     else:
-        check_model(config.teacher.model, "teacher.model")
-    for spec in config.verify.verifiers:
-        require(spec.name)
+        check_model(config.teacher.model, "teacher.model", config.teacher.revision)
     if needs_sandbox(config):
         from rdistill.sandbox import require as require_sandbox
 
         require_sandbox(config.sandbox.require)
-    for name, section in (("sft", config.sft), ("dpo", config.dpo)):
-        _check_deepspeed(name, section)
 
 
 def needs_sandbox(config: Config) -> bool:
@@ -95,14 +117,31 @@ def _check_deepspeed(name: str, section: TrainConfig) -> None:
         raise ConfigError(f"{name}.deepspeed={section.deepspeed!r} holds {type(tree).__name__}, expected an object")
 
 
+def check_verifiers(config: Config) -> None:
+    """Build every verifier with its options, in a worker as in the run. Raises: ConfigError if one cannot be built."""
+    from rdistill.verifiers.pool import VerifierPool
+
+    async def build() -> None:
+        limits = {"timeout_s": config.verify.timeout_s, "memory_mb": config.verify.memory_mb}
+        async with VerifierPool(config.verify.verifiers, workers=1, **limits):  # type: ignore[arg-type]
+            pass
+
+    try:
+        asyncio.run(build())
+    except (ConfigError, VerifierError) as error:
+        raise ConfigError(f"verify.verifiers: {error}; correct its name or options") from None
+
+
 def check_gold(config: Config, problems: list[Problem]) -> dict[str, Any]:
     """Pass gold answers through the config's own answer verifier, before any teacher token is spent.
 
+    Train problems and those to be evaluated, 500 of each at most.
     Raises: DataError if more than a tenth of them fail it.
     """
     specs = [s for s in config.verify.verifiers if s.name == "math"]
-    checked = problems[:MAX_GOLD_CHECKED]
-    if not specs:
+    splits = [[p for p in problems if p.split == split] for split in ("train", config.evaluate.split)]
+    checked = [p for split in splits for p in split[:MAX_GOLD_CHECKED]]
+    if not specs or not checked:
         return {"checked": 0}
     missing = sum(p.gold is None for p in checked)
     verdicts = asyncio.run(_gold_verdicts(config, specs, [p for p in checked if p.gold is not None]))
@@ -158,35 +197,58 @@ def plan_of_stages(config: Config) -> dict[str, str]:
     return found
 
 
-def render_example(config: Config, problem: Problem) -> dict[str, Any]:
-    """One made-up training example of the first mode through the student's tokenizer: pieces with weight and role.
+def render_examples(config: Config, problem: Problem) -> dict[str, Any]:
+    """One made-up training example of each mode through the student's tokenizer; the first one's pieces.
 
-    Raises: DataError if the student's chat template loses supervised text.
+    Raises: DataError if the student's chat template loses supervised text; PrerequisiteError without a tokenizer.
     """
-    from rdistill.train.spans import display, load_tokenizer
+    from rdistill.train.rank import load_tokenizer
+    from rdistill.train.spans import SpanError, render, weighted_pieces
 
-    if not bundled_is_ready(config.student.model):
-        return {
-            "note": f"{config.student.model} is converted at its first use; check again after that to see an example"
-        }
-    mode = config.select.modes[0]
-    example = made_up_example(config, problem, mode)
-    tokenizer = load_tokenizer(resolve_model(config.student.model, config.student.revision))
-    pieces = display(tokenizer, example.messages, example.spans, config.sft.weights)
-    return {"mode": mode, "pieces": [{"text": text, "weight": weight, "role": role} for text, weight, role in pieces]}
+    model = config.student.model
+    if not bundled_is_ready(model):
+        return {"note": f"{model} is converted at its first use; check again after that to see an example"}
+    folder = resolve_model(model, config.student.revision, tokenizer_only=True)
+    try:
+        tokenizer = load_tokenizer(folder)
+        examples = [made_up_example(config, problem, mode) for mode in config.select.modes]
+        rendered = [render(tokenizer, e.messages, e.spans, config.sft.weights) for e in examples]
+    except SpanError as error:
+        raise DataError(f"student.model={model!r} cannot be trained as it is: {error}; take another model") from None
+    except Exception as error:  # a damaged tokenizer raises anything
+        cause = " ".join(str(error).split())[:200]
+        raise PrerequisiteError(
+            f"student.model={model!r}: its tokenizer cannot be loaded ({type(error).__name__}: {cause}); mend it"
+        ) from None
+    pieces = [{"text": text, "weight": weight, "role": role} for text, weight, role in weighted_pieces(rendered[0])]
+    return {"mode": examples[0].mode, "pieces": pieces}
 
 
 def made_up_example(config: Config, problem: Problem, mode: StudentMode) -> Example:
     """An example with placeholder reasoning: before the teacher has written, only the form can be shown."""
-    rationale = "<think>step one</think> So the result follows."
     answer = str(problem.gold if problem.gold is not None else "42")
-    text = answer if mode == "direct" else join_answer(rationale, answer, config.answer.marker)
-    cut = 0 if mode == "direct" else len(rationale)
-    messages = [*student_messages(problem, mode, config), {"role": "assistant", "content": text}]
-    last = len(messages) - 1
-    spans = [Span(message=last, start=0, end=cut, role="rationale")] if cut else []
-    spans.append(Span(message=last, start=cut, end=len(text), role="answer"))
-    return Example(id="example", sample_id="example", mode=mode, messages=messages, spans=spans)
+    rationale = "<think>step one</think> So the result follows."
+    text = join_answer(rationale, answer, config.answer.marker)
+    turns: list[Message] = [{"role": "assistant", "content": text}]
+    if mode == "tool":
+        call = format_tool_call("calculator", {"expression": "40 + 2"})
+        turns = [{"role": "assistant", "content": call}, {"role": "tool", "content": "42"}, *turns]
+    sample = Sample.create(
+        problem_id=problem.id,
+        mode="tool_trace" if mode == "tool" else "rationale",
+        messages=turns,
+        rationale=rationale,
+        answer=answer,
+        finish_reason="stop",
+        usage={},
+        sampling={},
+        engine="example",
+    )
+    completion = complete(sample, mode, config.answer.marker)
+    assert completion is not None, "a whole sample can be written in its mode"
+    prompt = student_messages(problem, mode, config)
+    messages = prompt + completion.messages
+    return Example(id="example", sample_id=sample.id, mode=mode, messages=messages, spans=completion.after(prompt))
 
 
 def print_plan(plan: dict[str, Any], console: Console) -> None:
@@ -198,6 +260,8 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
         f"budget   at most {plan['teacher_samples_at_most']:,} samples, "
         f"{plan['teacher_tokens_at_most']:,} teacher tokens"
     )
+    for warning in plan["warnings"]:
+        console.print(f"warning  {warning}", style="yellow", markup=False, soft_wrap=True)
     for stage, state in plan["stages"].items():
         console.print(f"  {stage:<9} {state}", markup=False)
     example = plan["example"]

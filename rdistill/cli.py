@@ -83,8 +83,10 @@ def run(
     """Run all stages; those that are done and unchanged are skipped."""
     from rdistill.pipeline import run_pipeline
 
-    run_pipeline(_load(config, overrides, run_dir), err, until=until, from_stage=from_stage)
-    _print_outcome(_load(config, overrides, run_dir))
+    loaded = _load(config, overrides, run_dir)
+    run_pipeline(loaded, err, until=until, from_stage=from_stage)
+    if until in (None, "evaluate", "report"):
+        _print_outcome(loaded)
 
 
 def _stage_command(stage: str, help_text: str) -> None:

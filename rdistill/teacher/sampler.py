@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from rdistill.config import Config, VerifierSpec
-from rdistill.errors import TeacherError
+from rdistill.errors import RdistillError, first_cause
 from rdistill.ledger import Ledger
 from rdistill.records import Message, Problem, Reason, Sample, Status, Verdict, content_id
 from rdistill.teacher.engine import Completion, Engine, Request
@@ -40,7 +40,8 @@ class CachedEngine:
             return Completion.model_validate_json(stored)
         async with self._slots:
             completion = await self._engine.chat(messages, request)
-        await self._ledger.put(generation=(key, completion.model_dump_json()))
+            # On disk before its slot is free: a kill costs as many completions as there are slots, never more.
+            await self._ledger.put(generation=(key, completion.model_dump_json()))
         self.fresh += 1
         return completion
 
@@ -68,9 +69,13 @@ class Tally:
 
 
 async def judge(problem: Problem, sample: Sample, pool: VerifierPool, specs: list[VerifierSpec]) -> list[Verdict]:
-    """Every configured verifier's verdict; a sample that was cut short is TRUNCATED before any verifier sees it."""
+    """Every configured verifier's verdict; a sample that was cut short is TRUNCATED before any verifier sees it.
+
+    A verdict carries the name that the config uses, whatever a plug-in calls itself.
+    """
     if sample.finish_reason != "length":
-        return await pool.check(problem, sample)
+        verdicts = await pool.check(problem, sample)
+        return [v.model_copy(update={"verifier": s.name}) for v, s in zip(verdicts, specs, strict=True)]
     return [
         Verdict(
             sample_id=sample.id,
@@ -96,7 +101,10 @@ class Sampler:
         self.tally = Tally()
 
     async def run(self, problems: Iterable[Problem], progress: Callable[[Tally], None] = lambda tally: None) -> Tally:
-        """Sample every problem; raises TeacherError if the engine fails, with all finished work on disk."""
+        """Sample every problem.
+
+        Raises: TeacherError if the engine fails (or what verifiers and tools raised); all finished work is on disk.
+        """
         waiting = iter(problems)
 
         async def work() -> None:
@@ -108,8 +116,8 @@ class Sampler:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._config.teacher.concurrency):
                     group.create_task(work())
-        except* TeacherError as errors:
-            raise errors.exceptions[0] from None
+        except* RdistillError as errors:
+            raise first_cause(errors) from None
         return self.tally
 
     async def sample(self, problem: Problem) -> None:
@@ -118,7 +126,9 @@ class Sampler:
         passed = failed = 0
         for start in range(0, teacher.max_samples, teacher.samples_per_round):
             indices = range(start, min(start + teacher.samples_per_round, teacher.max_samples))
-            for statuses in await asyncio.gather(*(self._chain(problem, index) for index in indices)):
+            async with asyncio.TaskGroup() as group:
+                chains = [group.create_task(self._chain(problem, index)) for index in indices]
+            for statuses in (chain.result() for chain in chains):
                 passed += Status.PASS in statuses
                 failed += Status.FAIL in statuses
             if passed >= teacher.want_pass and failed >= teacher.want_fail:
