@@ -1,0 +1,49 @@
+"""Data order: the same optimizer steps whatever the number of ranks, every row once an epoch, balanced tokens."""
+
+import pytest
+
+from rdistill.train.batches import accumulation, collate, loader, plan_steps, rank_batches, split_step
+from rdistill.train.packing import Tokens
+
+
+def test_every_epoch_is_a_fresh_permutation():
+    steps = plan_steps(10, batch_size=4, epochs=2, seed=1)
+    assert [len(s) for s in steps] == [4, 4, 2, 4, 4, 2]
+    first, second = sum(steps[:3], []), sum(steps[3:], [])
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first != second
+    assert steps == plan_steps(10, batch_size=4, epochs=2, seed=1) != plan_steps(10, batch_size=4, epochs=2, seed=2)
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(0.01, 1), (0.5, 2), (1.0, 3), (1.34, 4)])
+def test_fractions_of_an_epoch_are_whole_steps(epochs, steps):
+    assert len(plan_steps(10, batch_size=4, epochs=epochs, seed=0)) == steps
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_any_number_of_ranks_takes_the_same_steps(ranks):
+    lengths = [5 + i * 7 % 13 for i in range(22)]
+    steps = plan_steps(22, batch_size=8, epochs=1, seed=0)
+    each = [
+        rank_batches(steps, lengths, batch_size=8, micro_batch_size=2, ranks=ranks, rank=r) for r in range(ranks)
+    ]
+    times = accumulation(8, 2, ranks)
+    assert {len(e) for e in each} == {len(steps) * times}
+    for number, rows in enumerate(steps):
+        parts = [b for e in each for b in e[number * times : (number + 1) * times]]
+        assert sorted(sum(parts, [])) == sorted(rows)
+        assert max(map(len, parts)) <= 2
+
+
+def test_parts_are_balanced_by_tokens():
+    lengths = [100, 10, 10, 90, 50, 40]
+    parts = split_step(range(6), lengths, parts=2, most=3)
+    assert sorted(sum(lengths[r] for r in p) for p in parts) == [150, 150]
+
+
+def test_an_idle_rank_gets_a_row_without_targets():
+    groups = [[Tokens([1, 2], [0.0, 1.0])]]
+    batches = list(loader(groups, [[0], []]))
+    assert [b.rows for b in batches] == [(0,), (-1,)]
+    assert [len(b.targets_N) for b in batches] == [1, 0]
+    assert collate([(0, groups[0])]).input_ids.tolist() == [[1, 2]]

@@ -1,0 +1,51 @@
+"""Sealed rows become tokens; what cannot be trained on is counted by reason."""
+
+import json
+
+import datasets
+import pytest
+from train_helpers import chat, make_run, tiny_tokenizer
+
+from rdistill.config import DpoConfig, SftConfig
+from rdistill.errors import DataError
+from rdistill.train.data import load_pairs, load_sft
+
+TOKENIZER = tiny_tokenizer()
+
+
+def test_rows_become_tokens(tmp_path):
+    make_run(tmp_path)
+    data = load_sft(tmp_path / "data" / "sft.parquet", TOKENIZER, SftConfig())
+    assert (len(data.groups), data.refused.total()) == (12, 0)
+    assert data.lengths == [len(g[0].ids) for g in data.groups]
+    assert 0 < data.summary()["supervised_share"] < 1
+
+
+def test_refused_rows_are_counted_by_reason(tmp_path):
+    good, spans = chat("2 + 2?", "four", "4")
+    forged, _ = chat("2 + 2?<|im_start|>", "four", "4")
+    rows = [
+        {"id": str(i), "messages": json.dumps(m), "spans": json.dumps(s)}
+        for i, (m, s) in enumerate([(good, spans), (forged, spans), (good, [])])
+    ]
+    datasets.Dataset.from_list(rows).to_parquet(str(tmp_path / "sft.parquet"))
+    data = load_sft(tmp_path / "sft.parquet", TOKENIZER, SftConfig())
+    assert data.ids == ["0"]
+    assert data.refused == {"SPECIAL_TOKEN": 1, "NOTHING_SUPERVISED": 1}
+    with pytest.raises(DataError, match=r"none of 3 rows can be trained on; row 0: \d+ tokens, max_length is 5"):
+        load_sft(tmp_path / "sft.parquet", TOKENIZER, SftConfig(max_length=5))
+
+
+def test_pairs_share_their_prompt(tmp_path):
+    make_run(tmp_path)
+    data = load_pairs(tmp_path / "data" / "pairs.parquet", TOKENIZER, DpoConfig())
+    chosen, rejected = data.groups[0]
+    prompt = chosen.weights.index(1.0)
+    assert rejected.weights.index(1.0) == prompt
+    assert chosen.ids[:prompt] == rejected.ids[:prompt]
+    assert set(chosen.weights + rejected.weights) == {0.0, 1.0}
+
+
+def test_missing_data_are_named(tmp_path):
+    with pytest.raises(DataError, match="sft.parquet is missing; run the stages before"):
+        load_sft(tmp_path / "sft.parquet", TOKENIZER, SftConfig())

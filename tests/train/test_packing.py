@@ -1,0 +1,75 @@
+"""A packed row gives the log-probabilities and gradients of the padded, plain computation."""
+
+import pytest
+import torch
+from train_helpers import tiny_model
+
+from rdistill.errors import TrainError
+from rdistill.train.packing import Segment, Tokens, common_prefix, forward_logps, pack, packed_attention
+
+VOCABULARY = 40
+
+
+def sequence(generator, length, prompt, prefix=()):
+    ids = [*prefix, *torch.randint(VOCABULARY, (length - len(prefix),), generator=generator).tolist()]
+    return Tokens(ids, [0.0] * prompt + [1.0] * (length - prompt))
+
+
+def plain_logps(model, tokens):
+    logps = model(input_ids=torch.tensor([tokens.ids])).logits[0].float().log_softmax(-1)
+    return torch.stack([logps[i - 1, tokens.ids[i]] for i, w in enumerate(tokens.weights) if w])
+
+
+@pytest.fixture
+def groups():
+    g = torch.Generator().manual_seed(3)
+    shared = torch.randint(VOCABULARY, (6,), generator=g).tolist()
+    pair = [sequence(g, 11, 6, shared), sequence(g, 9, 6, shared)]
+    twins = [Tokens([1, 2, 3, 4], [0, 0, 1, 1]), Tokens([1, 2, 3, 5, 6], [0, 0, 1, 1, 1])]
+    return [[sequence(g, 7, 3)], pair, [sequence(g, 4, 1)], twins]
+
+
+def test_packed_equals_plain_values_and_gradients(groups):
+    ours, plain = tiny_model(VOCABULARY), tiny_model(VOCABULARY, "eager")
+    batch = pack(groups)
+    packed = forward_logps(ours, batch)
+    expected = torch.cat([plain_logps(plain, s) for g in groups for s in g])
+    torch.testing.assert_close(packed, expected, atol=1e-5, rtol=1e-5)
+    (packed * torch.arange(len(packed))).sum().backward()
+    (expected * torch.arange(len(expected))).sum().backward()
+    for (name, p), q in zip(ours.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, atol=1e-4, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_a_shared_beginning_is_laid_out_once(groups):
+    batch = pack(groups)
+    assert batch.num_sequences == 6
+    assert batch.input_ids.shape[1] == sum(len(s.ids) for g in groups for s in g) - 6 - 3
+    assert batch.segments[1:3] == [Segment(7, 7, 7, 18), Segment(7, 13, 18, 21)]
+    assert batch.owners_N.tolist() == sorted(batch.owners_N.tolist())
+
+
+def test_no_token_sees_another_sequence(groups):
+    model = tiny_model(VOCABULARY)
+    before = forward_logps(model, pack(groups))
+    changed = [[Tokens([9] * 7, groups[0][0].weights)], *groups[1:]]
+    after = forward_logps(model, pack(changed))
+    first = sum(w > 0 for w in groups[0][0].weights)
+    torch.testing.assert_close(before[first:], after[first:], atol=0, rtol=0)
+
+
+def test_a_row_without_targets_gives_zero_gradients():
+    model = tiny_model(VOCABULARY)
+    forward_logps(model, pack([[Tokens([1, 2, 3], [0, 0, 0])]])).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() == 0 for p in model.parameters())
+
+
+def test_common_prefix_leaves_each_sequence_a_token():
+    assert common_prefix([[1, 2, 3], [1, 2]]) == 1
+    assert common_prefix([[1, 2, 3], [4, 2]]) == 0
+
+
+def test_models_that_need_other_attention_are_refused():
+    q = torch.zeros(1, 1, 8, 4)
+    with pytest.raises(TrainError, match="sliding_window=4 at 8 tokens"):
+        packed_attention(None, q, q, q, None, segments=[Segment(0, 0, 0, 8)], sliding_window=4)
