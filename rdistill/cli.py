@@ -125,7 +125,9 @@ def ask(
     JSON lines on stdin hold {"question": ...} or {"messages": [...]}, and optionally "id" and "mode".
     """
     from rdistill.infer.ask import answer_all, read_questions
+    from rdistill.process import prepare_this_process
 
+    prepare_this_process()
     questions = read_questions(None if question in (None, "-") else question, mode, sys.stdin)
     for item in answer_all(run_or_model, questions):
         print(

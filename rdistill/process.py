@@ -6,8 +6,9 @@ Intel's OpenMP nearly double the speed of training and sampling, and can only be
 
 import importlib.metadata
 import os
+import subprocess
 import sys
-from collections.abc import Sequence
+import uuid
 from pathlib import Path
 
 TCMALLOC_NAMES = ("libtcmalloc_minimal.so.4", "libtcmalloc.so.4")
@@ -40,6 +41,42 @@ def preloads() -> list[Path]:
     return [p for p in (find_tcmalloc(), find_openmp()) if p is not None]
 
 
+OWNER = "RDISTILL_OWNER"
+"""Environment variable that marks every process below one of ours, whatever group or session it moves to."""
+
+# Waits for its parent's death, however it comes, then kills what the parent started: vLLM's processes outlive a SIGKILL.
+_WATCHDOG = """
+import os, signal, sys, time
+mark, parent = sys.argv[1].encode(), os.getppid()
+while os.getppid() == parent:
+    time.sleep(0.3)
+for _ in range(5):
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as f:
+                if mark in f.read():
+                    os.kill(int(pid), signal.SIGKILL)
+        except OSError:
+            pass
+    time.sleep(0.3)
+"""
+
+
+def watch_over_children() -> None:
+    """See to it that no process below this one outlives it. Needs child_environment's mark in this process's own."""
+    mark = f"{OWNER}={os.environ[OWNER]}"
+    subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _WATCHDOG, mark], env={}, stdin=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def prepare_this_process() -> None:
+    """Start this program again, once, with the preloads and the mark in its environment; then watch over it."""
+    if OWNER not in os.environ:
+        os.execve(sys.executable, [sys.executable, "-m", "rdistill.cli", *sys.argv[1:]], child_environment())
+    watch_over_children()
+
+
 def child_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """This process's environment with the preloads added and the interpreter's folder on PATH."""
     env = dict(os.environ)
@@ -47,6 +84,7 @@ def child_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     env["LD_PRELOAD"] = ":".join(dict.fromkeys([*present, *map(str, preloads())]))
     env["PATH"] = f"{Path(sys.executable).parent}:{env.get('PATH', '')}"
     env.setdefault("TOKENIZERS_PARALLELISM", "false")
+    env[OWNER] = uuid.uuid4().hex
     return env | (extra or {})
 
 
@@ -59,7 +97,3 @@ def last_error_line(log: Path, default: str) -> str:
     named = [line.strip() for line in lines if "Error" in line and not line.startswith((" ", "\t"))]
     return named[-1][-300:] if named else default
 
-
-def python_command(module: str, *arguments: str) -> Sequence[str]:
-    """Run a module of ours in this interpreter."""
-    return [sys.executable, "-m", module, *arguments]

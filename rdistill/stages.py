@@ -27,7 +27,7 @@ from rdistill import __version__, errors
 from rdistill.config import Config
 from rdistill.errors import ConfigError, DataError, RdistillError, first_cause
 from rdistill.ledger import Ledger
-from rdistill.process import child_environment, last_error_line
+from rdistill.process import child_environment, last_error_line, watch_over_children
 from rdistill.records import Example, Pair, Sample, Verdict, content_id
 from rdistill.run import RunFolder, write_durable
 
@@ -326,6 +326,7 @@ def main() -> None:
 
     root, name, log, parent = sys.argv[1:5]
     die_with_parent(int(parent))
+    watch_over_children()
     run = RunFolder(root)
     progress.keep_terminal()
     with open(log, "a") as f:

@@ -13,7 +13,6 @@ from rdistill.errors import ConfigError, DataError
 from rdistill.infer.card import find_student
 from rdistill.infer.concise import ASK_MODES, Student
 from rdistill.models import check_model
-from rdistill.process import preloads
 from rdistill.records import Message, Record
 from rdistill.teacher.engines import start_vllm
 from rdistill.tools import make_tools
@@ -82,7 +81,7 @@ def answer_all(run_or_model: str, questions: list[Question]) -> Iterator[dict[st
     for q in questions:
         if trained.get(q.mode, q.mode) not in card.prompts:
             raise ConfigError(f"mode {q.mode!r} was not trained; this student has {', '.join(card.prompts)}")
-    _set_environment()
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     with _noise_to(Path(os.devnull)):
         answers = asyncio.run(_answer_all(model, card, questions))
     yield from answers
@@ -96,12 +95,6 @@ async def _answer_all(model: str, card: Any, questions: Iterable[Question]) -> l
     finally:
         await engine.close()
     return [{"id": q.id} | a.model_dump(mode="json") for q, a in zip(questions, found, strict=True)]
-
-
-def _set_environment() -> None:
-    """vLLM's worker processes take the preloads from here; this process itself computes nothing."""
-    os.environ.setdefault("LD_PRELOAD", ":".join(map(str, preloads())))
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
 
 @contextlib.contextmanager
