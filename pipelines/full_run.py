@@ -10,6 +10,5 @@ from rich.console import Console
 from rdistill.config import load_config
 from rdistill.pipeline import run_pipeline
 
-
 if __name__ == "__main__":
     run_pipeline(load_config(sys.argv[1], sys.argv[2:]), Console(stderr=True, highlight=False))

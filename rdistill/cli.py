@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -151,7 +151,7 @@ def show(
 @app.command()
 def export(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
-    file_format: Annotated[str, typer.Option("--format", help="trl, parquet or jsonl.")] = "trl",
+    file_format: Annotated[Literal["trl", "parquet", "jsonl"], typer.Option("--format", help="trl, parquet or jsonl.")] = "trl",
     folder: Annotated[Path | None, typer.Option("--out", help="Folder to write (default: RUN/export/FORMAT).")] = None,
 ) -> None:
     """Write the training sets for other tools."""

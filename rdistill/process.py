@@ -42,9 +42,9 @@ def preloads() -> list[Path]:
 
 
 OWNER = "RDISTILL_OWNER"
-"""Environment variable that marks every process below one of ours, whatever group or session it moves to."""
+"""Environment variable that marks every process below one of ours, whatever group it moves to."""
 
-# Waits for its parent's death, however it comes, then kills what the parent started: vLLM's processes outlive a SIGKILL.
+# Waits for its parent's death, then kills what the parent started: vLLM's processes outlive a SIGKILL.
 _WATCHDOG = """
 import os, signal, sys, time
 mark, parent = sys.argv[1].encode(), os.getppid()
