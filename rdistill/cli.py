@@ -23,8 +23,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-verifiers_app = typer.Typer(help="List verifiers, or test one on labelled cases.", no_args_is_help=True)
-sandbox_app = typer.Typer(help="Check the sandbox that model-written code runs in.", no_args_is_help=True)
+verifiers_app = typer.Typer(
+    help="List verifiers, write a new one, or test one on labelled cases.", no_args_is_help=True
+)
+sandbox_app = typer.Typer(help="Use or check the sandbox that model-written code runs in.", no_args_is_help=True)
 app.add_typer(verifiers_app, name="verifiers")
 app.add_typer(sandbox_app, name="sandbox")
 
@@ -151,7 +153,9 @@ def show(
 @app.command()
 def export(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
-    file_format: Annotated[Literal["trl", "parquet", "jsonl"], typer.Option("--format", help="trl, parquet or jsonl.")] = "trl",
+    file_format: Annotated[
+        Literal["trl", "parquet", "jsonl"], typer.Option("--format", help="trl, parquet or jsonl.")
+    ] = "trl",
     folder: Annotated[Path | None, typer.Option("--out", help="Folder to write (default: RUN/export/FORMAT).")] = None,
 ) -> None:
     """Write the training sets for other tools."""
@@ -196,6 +200,39 @@ def verifiers_test(
         out.print(f"{key:<16} {value}")
 
 
+@verifiers_app.command("new")
+def verifiers_new(name: Annotated[str, typer.Argument(help="Its name, e.g. iso_date; a folder of that name.")]) -> None:
+    """Write a folder with a working verifier, labelled cases and a test."""
+    from rdistill.verifiers.skeleton import write_skeleton
+
+    written = write_skeleton(name, Path())
+    out.print(f"{name}/ written. Edit it, then: rdistill verifiers test {written}", soft_wrap=True)
+
+
+@sandbox_app.command("run")
+def sandbox_run(
+    file: Annotated[str, typer.Argument(help="A Python file; '-' reads the program from stdin.")],
+    stdin: Annotated[Path | None, typer.Option("--stdin", help="A file that the program reads as its stdin.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a Python program in the sandbox. The exit code is about the sandbox; the program's own is in the output."""
+    from rdistill.errors import PrerequisiteError
+    from rdistill.report.words import reveal
+    from rdistill.sandbox import Sandbox
+
+    code = _read_text(Path("/dev/stdin" if file == "-" else file))
+    result = Sandbox().run(code, stdin=_read_text(stdin) if stdin else "")
+    if as_json:
+        shown = ("status", "exit_code", "stdout", "stderr", "seconds", "level")
+        print(json.dumps({key: getattr(result, key) for key in shown}, indent=1))
+    else:
+        print(reveal(result.stdout), end="")
+        print(reveal(result.stderr), end="", file=sys.stderr)
+        err.print(f"{result.status}, exit status {result.exit_code}, {result.seconds:.2f} s, level {result.level}")
+    if result.status == "sandbox_error":
+        raise PrerequisiteError("the sandbox itself failed; see what is wrong with: rdistill sandbox selftest")
+
+
 @sandbox_app.command("selftest")
 def sandbox_selftest(as_json: AsJson = False) -> None:
     """Attack the sandbox with its own probes; exit code 3 if one gets through."""
@@ -217,6 +254,13 @@ def _load(path: Path, overrides: list[str] | None, run_dir: Path | None) -> Any:
     from rdistill.config import load_config
 
     return load_config(path, [*(overrides or []), *([f"run_dir={json.dumps(str(run_dir))}"] if run_dir else [])])
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); name an existing UTF-8 file") from None
 
 
 def _print_outcome(config: Any) -> None:
