@@ -65,8 +65,11 @@ class Source(Section):
     hub: str | None = None
     """Id of a data set on the hub."""
     revision: str | None = None
+    """Commit, tag or branch of the hub data set; pin one, or the data may change under you."""
     subset: str | None = None
+    """Configuration of the hub data set, where it has several."""
     hub_split: str = "train"
+    """Which split of the hub data set to read; `split` says what it is used for."""
     task: str | None = None
     """`word_problems`, or `reasoning_gym:NAME`."""
     options: dict[str, Any] = {}
@@ -79,7 +82,9 @@ class Source(Section):
     split: Literal["train", "dev", "test", "auto"] = "auto"
     """`auto` draws dev and test by fraction; a data set with its own test file names it here."""
     domain: str = "general"
+    """The domain of all rows, where no column names it."""
     pool: Literal["real", "synthetic", "adversarial", "domain"] = "real"
+    """What kind of problems these are; kept with each problem."""
 
     @model_validator(mode="after")
     def one_origin(self) -> Self:
@@ -95,6 +100,7 @@ class PromptsConfig(Section):
     """Where problems come from and how they are split."""
 
     sources: Annotated[list[Source], Field(min_length=1)]
+    """Read in order; of equal prompts the first stays."""
     dev_fraction: Fraction = 0.1
     """Share of the train rows set aside for choices (early stop, levers); whole clusters at a time."""
     test_fraction: Fraction = 0.1
@@ -114,19 +120,26 @@ class Sampling(Section):
     """How a model's tokens are drawn."""
 
     temperature: Annotated[float, Field(ge=0)] = 0.8
+    """0 always takes the likeliest token, so that every sample of a problem is the same."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Below 1 each step sorts the vocabulary, which on CPU costs up to half of the speed."""
     max_tokens: Positive = 512
+    """Longest completion; what is cut there is `unverifiable` and never learned from."""
 
 
 class VllmConfig(Section):
     """Options of the in-process vLLM engine."""
 
     max_model_len: Positive = 2048
+    """Tokens of prompt and completion together; also when students are evaluated."""
     max_num_seqs: Positive = 64
+    """Completions computed at once."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
+    """Of the weights that are served."""
     tensor_parallel_size: Positive = 1
+    """GPUs that one copy of the model is spread over."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Share of a GPU's memory for weights and KV cache."""
     cpu_kv_cache_gib: Positive = 2
     """KV cache on CPU, in GiB."""
     enforce_eager: bool | None = None
@@ -137,26 +150,34 @@ class WorkedExample(Section):
     """A question with the full reply that the teacher should imitate."""
 
     question: str
+    """As a problem would be put."""
     reply: str
+    """Rationale, marker and answer, as a reply should be."""
 
 
 class TeacherConfig(Section):
     """Who supervises, and how much of it is asked for."""
 
     engine: Literal["vllm", "openai"] = "vllm"
+    """`vllm` runs the model in this process; `openai` asks an endpoint."""
     model: str
     """Hub id, local folder, `bundled:NAME`, or the model's name at the endpoint."""
     revision: str | None = None
+    """Commit, tag or branch of a hub model."""
     base_url: str | None = None
     """OpenAI-compatible endpoint, e.g. http://127.0.0.1:8000/v1."""
     api_key_env: str = "OPENAI_API_KEY"
     """Name of the environment variable with the key; the key itself never stands in a config."""
     mode: TeacherMode = "rationale"
+    """One reply; draft, critique and revision; or a conversation with tools."""
     system: str = (
         "Reason step by step in a few short sentences. Then write the final answer on a line of its own after '####'."
     )
+    """System prompt; in tool_trace a description of the tools is added. It should name `answer.marker`."""
     critique: str = "List the mistakes in the solution above, if there are any. Be brief."
+    """critique_revise: what asks for the critique of the draft."""
     revise: str = "Write the corrected solution in the same format, with the final answer after '####'."
+    """critique_revise: what asks for the revision."""
     tools: list[Literal["calculator", "python"]] = ["calculator"]
     """What a tool trace may call."""
     max_turns: Positive = 4
@@ -165,10 +186,13 @@ class TeacherConfig(Section):
     """Worked examples put before each problem (the student never sees them)."""
     sampling: Sampling = Sampling()
     samples_per_round: Positive = 4
+    """Samples of a problem asked for together, before looking whether that is enough."""
     max_samples: Positive = 8
     """Samples per problem at most; sampling stops early when `want_pass` and `want_fail` are met."""
     want_pass: Positive = 1
+    """Verified right samples after which a problem needs no more (if `want_fail` is met too)."""
     want_fail: Annotated[int, Field(ge=0)] = 1
+    """Verified wrong samples wanted, for pairs; 0 where no pairs are."""
     concurrency: Positive = 64
     """Requests in flight at once."""
     timeout_s: Annotated[float, Field(gt=0)] = 300
@@ -188,26 +212,33 @@ class VerifierSpec(Section):
     """A verifier by name (or path/to/file.py:Class) with its options."""
 
     name: str
+    """An installed verifier, or path/to/file.py:Class."""
     required: bool = True
     """A required verifier must pass; an advisory one is only recorded."""
     options: dict[str, Any] = {}
+    """Keyword arguments of its class."""
 
 
 class VerifyConfig(Section):
     """Who decides what may be learned from, and within which limits."""
 
     verifiers: Annotated[list[VerifierSpec], Field(min_length=1)] = [VerifierSpec(name="math")]
+    """A sample passes if every required one passes it."""
     workers: Positive = 2
+    """Processes for the first-party verifiers together, and for each plug-in."""
     timeout_s: Annotated[float, Field(gt=0)] = 5
     """Wall-clock limit of one check; the worker is killed and the verdict is `unverifiable`."""
     memory_mb: Positive = 2048
+    """Address space of one worker process, in MiB."""
 
 
 class SelectConfig(Section):
     """Which verified samples become training examples."""
 
     max_per_problem: Positive = 2
+    """Examples of one problem in one mode; one in `direct`."""
     prefer: Literal["shortest", "confident", "first"] = "shortest"
+    """Which verified samples come first: shortest text, highest confidence, or lowest sample index."""
     modes: Annotated[list[StudentMode], Field(min_length=1)] = ["explain", "direct"]
     """What the student learns side by side, told apart by its system prompt."""
 
@@ -216,6 +247,7 @@ class PairConfig(Section):
     """Which preferences are built."""
 
     sources: list[Literal["best_of_n", "revision", "tool_trace", "concise"]] = ["best_of_n", "revision", "concise"]
+    """Where pairs come from; docs/pairs.md describes each."""
     max_per_problem: Positive = 2
     """Per source."""
     concise_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.7
@@ -228,36 +260,48 @@ class StudentConfig(Section):
     model: str
     """Hub id, local folder, or `bundled:NAME`."""
     revision: str | None = None
+    """Commit, tag or branch of a hub model."""
     prompts: dict[StudentMode, str] = {
         "explain": "Reason step by step, then give the final answer after '####'.",
         "direct": "Give the final answer only.",
         "tool": "Answer with the help of the calculator tool.",
     }
+    """System prompt of each mode, in training, evaluation and `ask`."""
 
 
 class LoraConfig(Section):
     """Low-rank adapters instead of full weights; merged when saved."""
 
     rank: Positive = 16
+    """Of the low-rank matrices."""
     alpha: Positive = 32
+    """Scale: updates count alpha / rank."""
     dropout: Fraction = 0.0
+    """On the adapters' input while training."""
     target_modules: str | list[str] = "all-linear"
+    """Names of the layers to adapt, or `all-linear`."""
 
 
 class SpanWeights(Section):
     """Weight of each supervised token by its role: loss = sum(w * ce) / sum(w). Prompt tokens weigh 0."""
 
     rationale: Annotated[float, Field(ge=0)] = 1.0
+    """Reasoning, and the prose around tool calls."""
     answer: Annotated[float, Field(ge=0)] = 1.0
+    """Separator, marker and final answer."""
     tool_call: Annotated[float, Field(ge=0)] = 1.0
+    """The calls, tags included."""
     tool_result: Annotated[float, Field(ge=0)] = 0.0
+    """What tools returned; the student does not write it."""
 
 
 class TrainConfig(Section):
     """What both training stages share. Batch sizes count rows (pairs in DPO)."""
 
     learning_rate: Annotated[float, Field(gt=0)]
+    """At its peak."""
     epochs: Annotated[float, Field(gt=0)]
+    """Passes over the rows; a fraction is that share of one pass's steps."""
     batch_size: Positive
     """Rows per optimizer step over all ranks; any number of ranks trains the same curve."""
     micro_batch_size: Positive = 8
@@ -265,13 +309,19 @@ class TrainConfig(Section):
     max_length: Positive = 1024
     """Tokens; a longer row is dropped and counted, never cut."""
     warmup_ratio: Fraction = 0.1
+    """Share of the steps in which the learning rate rises to its peak."""
     scheduler: Literal["linear", "cosine", "constant_with_warmup"] = "cosine"
+    """How the learning rate moves after the warm-up."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Of AdamW."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Longer gradients are scaled down to this."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Of the forward pass; master weights stay float32."""
     gradient_checkpointing: bool = False
+    """Compute activations twice instead of keeping them: less memory, more time."""
     lora: LoraConfig | None = None
+    """null: all weights are trained; a mapping (`{}` for its defaults): low-rank adapters."""
     deepspeed: str | None = None
     """DeepSpeed JSON, looked for from the current folder, then beside the config; null picks the one that fits the
     device (ZeRO-2; on CPU without offload)."""
@@ -280,6 +330,7 @@ class TrainConfig(Section):
     save_every: Annotated[int, Field(ge=0)] = 0
     """Steps between checkpoints; 0 means only the final model."""
     log_every: Positive = 5
+    """Steps between lines of metrics.jsonl."""
 
 
 class SftConfig(TrainConfig):
@@ -295,13 +346,17 @@ class DpoConfig(TrainConfig):
     """Stage 2: direct preference optimisation from the SFT model, its own reference."""
 
     enabled: bool = True
+    """false leaves the stage out; the SFT model is then the student."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-6
     epochs: Annotated[float, Field(gt=0)] = 1
     batch_size: Positive = 16
     micro_batch_size: Positive = 4
     beta: Annotated[float, Field(gt=0)] = 0.1
+    """How strongly the student is held to the reference."""
     loss: Literal["sigmoid", "ipo"] = "sigmoid"
+    """Of DPO (sigmoid) or of IPO."""
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """Assumed share of pairs that are the wrong way round (sigmoid only)."""
     nll_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the chosen answer's negative log-likelihood (an anchor against likelihood collapse)."""
 
@@ -313,10 +368,15 @@ class EvaluateConfig(Section):
     """What is measured on held-out items, always greedy."""
 
     split: Literal["dev", "test"] = "test"
+    """Held-out problems; use dev to choose settings, test for the final numbers."""
     limit: Positive | None = None
+    """The first problems of the split only; null: all."""
     models: Annotated[list[ModelRole], Field(min_length=1)] = ["base", "sft", "dpo", "teacher"]
+    """What is measured; a model that was not trained is left out."""
     modes: Annotated[list[StudentMode], Field(min_length=1)] = ["explain", "direct"]
+    """How base and student are asked; the teacher answers in its own mode."""
     max_tokens: dict[StudentMode, Positive] = {"explain": 256, "direct": 32, "tool": 128}
+    """Longest answer of base and student in each mode."""
     examples: Positive = 8
     """Side-by-side examples in the report."""
 
@@ -325,20 +385,25 @@ class SandboxConfig(Section):
     """Where model-written code runs."""
 
     require: Literal["strong", "medium"] = "strong"
+    """Only `strong` exists today; a machine that cannot give it is refused."""
     timeout_s: Annotated[float, Field(gt=0)] = 5
+    """Of one run of the python tool."""
     memory_mb: Positive = 512
+    """Of one run of the python tool, in MiB."""
 
 
 class Config(Section):
     """A whole run."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Letters, digits and . _ -; names the run's folder."""
     run_dir: str | None = None
     """Default: runs/NAME under the current folder."""
     data_dir: str | None = None
     """Folder that relative data paths start from, itself looked for from the current folder, then beside the config
     file; default: the config file's folder."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Of splits, sampling, procedural tasks and the order of training rows."""
     prompts: PromptsConfig
     answer: AnswerConfig = AnswerConfig()
     teacher: TeacherConfig
