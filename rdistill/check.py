@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from rdistill.answers import join_answer
+from rdistill.answers import join_answer, split_answer
 from rdistill.config import Config, TrainConfig
 from rdistill.errors import ConfigError, DataError, PrerequisiteError, VerifierError
 from rdistill.models import bundled_is_ready, check_model, resolve_model
@@ -167,16 +167,17 @@ async def _gold_verdicts(config: Config, specs: list, problems: list[Problem]) -
     async with VerifierPool(
         specs, workers=1, timeout_s=config.verify.timeout_s, memory_mb=config.verify.memory_mb
     ) as pool:
-        found = await asyncio.gather(*(pool.check(p, gold_sample(p)) for p in problems))
+        found = await asyncio.gather(*(pool.check(p, gold_sample(p, config.answer.marker)) for p in problems))
     return [(p, verdicts[0]) for p, verdicts in zip(problems, found, strict=True)]
 
 
-def gold_sample(problem: Problem) -> Sample:
-    """The gold answer as if a model had given it."""
-    answer = problem.gold if isinstance(problem.gold, str) else json.dumps(problem.gold)
+def gold_sample(problem: Problem, marker: str) -> Sample:
+    """The gold answer as if a model had given it, in the declared format: a whole solution does not fit there."""
+    text = join_answer("", problem.gold if isinstance(problem.gold, str) else json.dumps(problem.gold), marker)
+    answer = split_answer(text, marker).answer
     return Sample.create(
         problem_id=problem.id,
-        messages=[{"role": "assistant", "content": answer}],
+        messages=[{"role": "assistant", "content": text}],
         rationale=None,
         answer=answer,
         finish_reason="stop",

@@ -455,7 +455,9 @@ def apply_override(tree: dict, override: str) -> None:
                 here[part] = here.get(part) if isinstance(here.get(part), dict | list) else {}
                 here = here[part]
         else:
-            raise ConfigError(f"override {override!r}: {part!r} is below a value that holds no keys")
+            raise ConfigError(
+                f"override {override!r}: {part!r} is below a value that holds no keys; set that one whole"
+            )
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:

@@ -65,8 +65,15 @@ for _ in range(5):
 def watch_over_children() -> None:
     """See to it that no process below this one outlives it. Needs child_environment's mark in this process's own."""
     mark = f"{OWNER}={os.environ[OWNER]}"
+    # With no output of ours in its hands: whoever reads that must see its end when we end.
     subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _WATCHDOG, mark], env={}, stdin=subprocess.DEVNULL, start_new_session=True
+        [sys.executable, "-I", "-S", "-c", _WATCHDOG, mark],
+        env={},
+        cwd="/",
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
 
 
@@ -96,4 +103,3 @@ def last_error_line(log: Path, default: str) -> str:
         return default
     named = [line.strip() for line in lines if "Error" in line and not line.startswith((" ", "\t"))]
     return named[-1][-300:] if named else default
-

@@ -111,7 +111,8 @@ class RunFolder:
             raise ConfigError(
                 f"run_dir={str(self.root)!r} cannot be made, since {nearest} {what}; give another run_dir"
             )
-        if self.config.exists() and not self._lock.exists():
+        known = (self._lock, self.ledger, self.sft_data)
+        if self.config.exists() and not any(path.exists() for path in known):
             raise ConfigError(
                 f"run_dir={str(self.root)!r} holds a config.yaml but no run, which would be overwritten; give a folder "
                 "of its own"
