@@ -196,8 +196,11 @@ def verifiers_test(
     if as_json:
         out.print_json(json.dumps(found))
         return
+    why = found.pop("why")
     for key, value in found.items():
-        out.print(f"{key:<16} {value}")
+        out.print(f"{key:<16} {value}", markup=False)
+    for row_id, verdict in why.items():
+        out.print(f"  {row_id}: {_printable(verdict)}", markup=False, soft_wrap=True)
 
 
 @verifiers_app.command("new")
@@ -303,7 +306,11 @@ def main() -> None:
 
 def _plain(text: str) -> str:
     """Escape markup and control characters: messages may quote model text."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text).replace("[", "\\[")
+    return _printable(text).replace("[", "\\[")
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 if __name__ == "__main__":

@@ -31,9 +31,10 @@ def run_cases(
 ) -> dict[str, Any]:
     """Judge every case and count.
 
-    Returns {"n", "true_accepted", "false_accepted", "unverifiable", "per_s", "wrong": [ids]}: `true_accepted` is the
-    share of the rows to pass that passed, `false_accepted` the share of the rows to fail that passed, `unverifiable`
-    the share of all rows (null where there are none); a row is wrong if it passed and should not have, or the reverse.
+    Returns {"n", "true_accepted", "false_accepted", "unverifiable", "wrong": [ids], "why": {id: verdict}, "per_s"}:
+    `true_accepted` is the share of the rows to pass that passed, `false_accepted` the share of the rows to fail that
+    passed, `unverifiable` the share of all rows (null where there are none); a row is wrong if it passed and should
+    not have, or the reverse, and `why` has the verdict on each wrong one.
     Raises: ConfigError for an unknown verifier, DataError for an unreadable case file.
     """
     registry.require(name)
@@ -113,12 +114,18 @@ def _count(rows: list[dict[str, Any]], verdicts: list[Verdict]) -> dict[str, Any
     accepted = [v.status is Status.PASS for v in verdicts]
     expected = [row["expected"] == "pass" for row in rows]
     unverifiable = [v.status is Status.UNVERIFIABLE for v in verdicts]
+    wrong = {
+        row["id"]: f"{v.status} {v.reason}: {v.detail}" if v.detail else f"{v.status} {v.reason}"
+        for row, v, a, e in zip(rows, verdicts, accepted, expected, strict=True)
+        if a is not e
+    }
     return {
         "n": len(rows),
         "true_accepted": _share([a for a, e in zip(accepted, expected, strict=True) if e]),
         "false_accepted": _share([a for a, e in zip(accepted, expected, strict=True) if not e]),
         "unverifiable": _share(unverifiable),
-        "wrong": [row["id"] for row, a, e in zip(rows, accepted, expected, strict=True) if a is not e],
+        "wrong": list(wrong),
+        "why": wrong,
     }
 
 

@@ -58,6 +58,10 @@ def limit_process(memory_mb: int) -> None:
     faulthandler.enable()
 
 
+# Names that the interpreter sets anew by itself: after an exception, and when `strptime` first asks for the time zone.
+SET_ANEW = ("last_exc", "last_type", "last_value", "last_traceback", "tzname", "timezone", "altzone", "daylight")
+
+
 class Guard:
     """Notices when a plug-in replaces a function or class that the worker, or other verifiers, rely on."""
 
@@ -69,7 +73,7 @@ class Guard:
         for owner, names in self.saved:
             now = vars(owner)
             for name, value in names.items():
-                if now.get(name) is not value and name not in ("last_exc", "last_type", "last_value", "last_traceback"):
+                if now.get(name) is not value and name not in SET_ANEW:
                     return f"{owner.__name__}.{name}"
         return None
 
