@@ -33,7 +33,11 @@ def test_rates_are_shares_of_their_class(tmp_path):
     result = run_cases("math", write(tmp_path / "cases.jsonl", *rows))
     assert result.pop("per_s") > 0
     why = result.pop("why")
-    assert list(why) == result["wrong"] and why["missed"].startswith("fail WRONG_ANSWER") and why["fooled"] == "pass OK"
+    assert (
+        list(why) == result["wrong"]
+        and why["missed"].startswith("fail WRONG_ANSWER")
+        and why["fooled"].startswith("pass OK")
+    )
     assert result == {
         "n": 6,
         "true_accepted": 0.5,
