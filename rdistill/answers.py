@@ -23,7 +23,7 @@ def split_answer(text: str, marker: str) -> Parts:
     head, found, tail = text.rpartition(marker)
     if not found:
         return Parts(text.strip(), None)
-    answer = tail.strip().split("\n", 1)[0].strip()
+    answer = tail.strip().split("\n", 1)[0].strip().removesuffix(".")
     return Parts(head.strip(), answer or None)
 
 

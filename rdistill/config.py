@@ -8,7 +8,7 @@ Each stage has one frozen section; unknown keys are refused with the nearest kno
 import difflib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -20,6 +20,9 @@ from rdistill.strict_yaml import MAX_BYTES, loads_yaml
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+V = TypeVar("V")
+PerMode = dict[StudentMode, V]
+"""A value for each mode; a mode that a config leaves out keeps its default."""
 
 
 def _flatten(annotation: Any) -> list[Any]:
@@ -42,6 +45,12 @@ class Section(BaseModel):
         if isinstance(value, bool) and bool not in kinds and Any not in kinds:
             raise ValueError(f"got {str(value).lower()}, which is neither a number nor text; change it")
         return value
+
+    @field_validator("prompts", "max_tokens", mode="before", check_fields=False)
+    @classmethod
+    def other_modes_keep_their_default(cls, value: Any, info: ValidationInfo) -> Any:
+        default = cls.model_fields[info.field_name or ""].default
+        return {**default, **value} if isinstance(value, dict) and isinstance(default, dict) else value
 
 
 class Fields(Section):
@@ -261,7 +270,7 @@ class StudentConfig(Section):
     """Hub id, local folder, or `bundled:NAME`."""
     revision: str | None = None
     """Commit, tag or branch of a hub model."""
-    prompts: dict[StudentMode, str] = {
+    prompts: PerMode[str] = {
         "explain": "Reason step by step, then give the final answer after '####'.",
         "direct": "Give the final answer only.",
         "tool": "Answer with the help of the calculator tool.",
@@ -375,7 +384,7 @@ class EvaluateConfig(Section):
     """What is measured; a model that was not trained is left out."""
     modes: Annotated[list[StudentMode], Field(min_length=1)] = ["explain", "direct"]
     """How base and student are asked; the teacher answers in its own mode."""
-    max_tokens: dict[StudentMode, Positive] = {"explain": 256, "direct": 32, "tool": 128}
+    max_tokens: PerMode[Positive] = {"explain": 256, "direct": 32, "tool": 128}
     """Longest answer of base and student in each mode."""
     examples: Positive = 8
     """Side-by-side examples in the report."""
@@ -481,10 +490,22 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
     for override in overrides or []:
         apply_override(tree, override)
     _resolve_paths(tree, path.parent)
+    _tell_format_the_marker(tree)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(f"{path}: {explain_validation(error)}") from None
+
+
+def _tell_format_the_marker(tree: dict) -> None:
+    """The answer marker is declared once; the `format` verifier takes it from there."""
+    try:
+        marker = tree["answer"]["marker"]
+        for spec in tree["verify"]["verifiers"]:
+            if spec["name"] == "format":
+                spec["options"] = {"marker": marker} | (spec.get("options") or {})
+    except (KeyError, TypeError):
+        return  # not declared, or not in this shape: validation says so
 
 
 def _resolve_paths(tree: dict, folder: Path) -> None:
