@@ -500,12 +500,12 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
 def _tell_format_the_marker(tree: dict) -> None:
     """The answer marker is declared once; the `format` verifier takes it from there."""
     try:
-        marker = tree["answer"]["marker"]
-        for spec in tree["verify"]["verifiers"]:
+        marker = (tree.get("answer") or {}).get("marker", AnswerConfig().marker)
+        for spec in (tree.get("verify") or {}).get("verifiers") or []:
             if spec["name"] == "format":
                 spec["options"] = {"marker": marker} | (spec.get("options") or {})
-    except (KeyError, TypeError):
-        return  # not declared, or not in this shape: validation says so
+    except (AttributeError, KeyError, TypeError):
+        return  # not in this shape: validation says so
 
 
 def _resolve_paths(tree: dict, folder: Path) -> None:

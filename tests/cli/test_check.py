@@ -100,7 +100,7 @@ OVERRIDES = {
         ["student.prompts={explain: Answer., direct: Answer.}"],
         ["student.prompts.direct and .explain are equal", "change one"],
     ),
-    "mode without a prompt": (["student.prompts={explain: Think.}"], ["student.prompts", "add student.prompts.direct"]),
+    "mode without a prompt": (["student.prompts.direct=''"], ["student.prompts", "add student.prompts.direct"]),
     "more wanted than asked": (["teacher.want_pass=9"], ["teacher.max_samples=8", "teacher.want_pass=9", "raise it"]),
     "no room for the prompt": (
         ["teacher.sampling.max_tokens=4096"],
@@ -114,7 +114,7 @@ OVERRIDES = {
     ),
     "a value twice": (["select.modes=[explain, explain]"], ["select.modes", "'explain' twice", "take one out"]),
     "two markers": (
-        ["verify.verifiers=[{name: math}, {name: format}]", "answer.marker='Answer:'"],
+        ["verify.verifiers=[{name: math}, {name: format, options: {marker: '####'}}]", "answer.marker='Answer:'"],
         ["verify.verifiers.1.options.marker='####'", "answer.marker='Answer:'", "set both"],
     ),
     "blank marker": (["answer.marker=' '"], ["answer.marker", "use visible text"]),
