@@ -66,6 +66,11 @@ def prepare_process() -> None:
         os.environ.setdefault(name, value)
     os.environ.setdefault("MASTER_PORT", str(free_port()))
     skip_unused_ops()
+    if not torch.cuda.is_available():
+        # On CPU accelerate joins the group without DeepSpeed, whose ZeRO-3 would then count one rank.
+        import deepspeed
+
+        deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False, verbose=False)
 
 
 def skip_unused_ops() -> None:

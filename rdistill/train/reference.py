@@ -4,6 +4,7 @@ They are kept in RUN/stages/dpo/reference.safetensors with a fingerprint of the 
 restarted stage reads them back instead of computing them from a model that has moved.
 """
 
+import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -61,14 +62,10 @@ class Reference:
 def compute(trainer: Any) -> torch.Tensor:
     """(B, 2) values of every planned row, in the first epoch's own micro-batches, so that the step-0 margin is 0."""
     values_B2 = torch.zeros(len(trainer.data.groups), 2)
-    seen: set[int] = set()
     model = trainer.model_wrapped
     model.eval()
     with torch.no_grad():
-        for batch in trainer.get_train_dataloader():
-            if seen & set(batch.rows) - {-1}:
-                break
-            seen |= set(batch.rows)
+        for batch in itertools.islice(trainer.get_train_dataloader(), trainer.batches_per_epoch):
             logps_B2, _ = trainer.sums(model, trainer._prepare_inputs(batch))
             if batch.rows != (-1,):
                 values_B2[list(batch.rows)] = logps_B2.float().cpu()

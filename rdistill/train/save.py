@@ -22,6 +22,8 @@ def save_checked(trainer: Any, tokenizer: Any, folder: Path, probe: Batch) -> di
     Returns: counts for the stage's result ({} on other ranks).
     Raises: TrainError if a tensor is missing, of another value, or the probe differs.
     """
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
     model = trainer.model_wrapped
     model.eval()
     with torch.no_grad():
@@ -29,6 +31,7 @@ def save_checked(trainer: Any, tokenizer: Any, folder: Path, probe: Batch) -> di
     state = trainer.accelerator.get_state_dict(model)
     if not trainer.is_world_process_zero():
         return {}
+    unset_hf_deepspeed_config()  # under ZeRO-3 the reloaded model would be sharded over ranks that are gone
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     saved = _save(trainer.accelerator.unwrap_model(model), state, partial)
@@ -45,7 +48,7 @@ def _save(model: Any, state: dict[str, torch.Tensor], partial: Path) -> dict[str
     tied = model.all_tied_weights_keys if model.config.get_text_config().tie_word_embeddings else {}
     state = {k: v for k, v in state.items() if k not in tied}
     model.config.use_cache = True
-    model.save_pretrained(partial, state_dict=state)
+    model.save_pretrained(partial, state_dict=dict(state))  # a copy: save_pretrained may empty what it is given
     return state
 
 

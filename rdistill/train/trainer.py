@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import TrainerCallback
 
 from rdistill.config import TrainConfig
 from rdistill.errors import TrainError
@@ -75,6 +76,8 @@ class PackedTraining:
             ranks=self.args.world_size,
             rank=self.args.process_index,
         )
+        steps_per_epoch = math.ceil(len(data.groups) / config.batch_size)
+        self.batches_per_epoch = steps_per_epoch * self.args.gradient_accumulation_steps
         self.totals: dict[str, Any] = {}
         self.tokens = 0.0
         self.since = self.began = time.monotonic()
@@ -157,8 +160,17 @@ def planned_steps(data: TokenData, config: TrainConfig, seed: int) -> list[list[
     return plan_steps(len(data.groups), batch_size=config.batch_size, epochs=config.epochs, seed=seed)
 
 
-def silence(trainer: Any) -> None:
-    """Remove the callbacks that print: `log` does it."""
+class LogLastStep(TrainerCallback):
+    """The curve ends at the last step, whatever `log_every` is."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+
+
+def set_callbacks(trainer: Any) -> None:
+    """Remove the callbacks that print (`log` does it) and log the last step."""
+    trainer.add_callback(LogLastStep())
     for callback in list(trainer.callback_handler.callbacks):
         if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
             trainer.remove_callback(callback)
@@ -173,7 +185,7 @@ def placeholder_dataset() -> Any:
 
 def finish(trainer: Any, tokenizer: Any, run: RunFolder, stage: str) -> None:
     """Train, save the model checked, and write the stage's result."""
-    silence(trainer)
+    set_callbacks(trainer)
     trainer.train()
     seconds = time.monotonic() - trainer.began
     probe = pack(trainer.data.groups[:2])

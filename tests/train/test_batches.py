@@ -1,5 +1,7 @@
 """Data order: the same optimizer steps whatever the number of ranks, every row once an epoch, balanced tokens."""
 
+from itertools import chain
+
 import pytest
 
 from rdistill.train.batches import accumulation, collate, loader, plan_steps, rank_batches, split_step
@@ -9,7 +11,7 @@ from rdistill.train.packing import Tokens
 def test_every_epoch_is_a_fresh_permutation():
     steps = plan_steps(10, batch_size=4, epochs=2, seed=1)
     assert [len(s) for s in steps] == [4, 4, 2, 4, 4, 2]
-    first, second = sum(steps[:3], []), sum(steps[3:], [])
+    first, second = list(chain(*steps[:3])), list(chain(*steps[3:]))
     assert sorted(first) == sorted(second) == list(range(10))
     assert first != second
     assert steps == plan_steps(10, batch_size=4, epochs=2, seed=1) != plan_steps(10, batch_size=4, epochs=2, seed=2)
@@ -24,14 +26,12 @@ def test_fractions_of_an_epoch_are_whole_steps(epochs, steps):
 def test_any_number_of_ranks_takes_the_same_steps(ranks):
     lengths = [5 + i * 7 % 13 for i in range(22)]
     steps = plan_steps(22, batch_size=8, epochs=1, seed=0)
-    each = [
-        rank_batches(steps, lengths, batch_size=8, micro_batch_size=2, ranks=ranks, rank=r) for r in range(ranks)
-    ]
+    each = [rank_batches(steps, lengths, batch_size=8, micro_batch_size=2, ranks=ranks, rank=r) for r in range(ranks)]
     times = accumulation(8, 2, ranks)
     assert {len(e) for e in each} == {len(steps) * times}
     for number, rows in enumerate(steps):
         parts = [b for e in each for b in e[number * times : (number + 1) * times]]
-        assert sorted(sum(parts, [])) == sorted(rows)
+        assert sorted(chain(*parts)) == sorted(rows)
         assert max(map(len, parts)) <= 2
 
 

@@ -47,5 +47,5 @@ def test_pairs_share_their_prompt(tmp_path):
 
 
 def test_missing_data_are_named(tmp_path):
-    with pytest.raises(DataError, match="sft.parquet is missing; run the stages before"):
+    with pytest.raises(DataError, match=r"sft\.parquet is missing; run the stages before"):
         load_sft(tmp_path / "sft.parquet", TOKENIZER, SftConfig())

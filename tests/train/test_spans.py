@@ -70,7 +70,9 @@ def test_a_template_that_rewrites_earlier_turns_is_refused():
 
 
 def test_a_template_whose_generation_prompt_differs_from_training_is_refused():
-    other = CHATML.replace("'<|im_start|>assistant\n' }}{% endif %}", "'<|im_start|>assistant\n<think>\n' }}{% endif %}")
+    other = CHATML.replace(
+        "'<|im_start|>assistant\n' }}{% endif %}", "'<|im_start|>assistant\n<think>\n' }}{% endif %}"
+    )
     assert refused(*chat("2 + 2?", "four", "4"), tiny_tokenizer(other)) == "NOT_PREFIX_PRESERVING"
 
 

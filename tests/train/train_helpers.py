@@ -72,7 +72,9 @@ def make_run(root: Path, rows: int = 12, **options: dict) -> Path:
     tokenizer.save_pretrained(student)
     examples, pairs = [], []
     for i in range(rows):
-        messages, spans = chat(f"What is {i} + {i}?", f"The sum of {i} and {i} is {'so ' * (i % 5)}{2 * i}.", str(2 * i))
+        messages, spans = chat(
+            f"What is {i} + {i}?", f"The sum of {i} and {i} is {'so ' * (i % 5)}{2 * i}.", str(2 * i)
+        )
         wrong, wrong_spans = chat(f"What is {i} + {i}?", f"I take {i}.", str(i + 1))
         examples.append({"id": str(i), "messages": json.dumps(messages), "spans": json.dumps(spans)})
         pairs.append(
