@@ -221,23 +221,28 @@ def run_stage(stage: Stage, run: RunFolder, config: Config, logs: Path, lock: in
 
     Raises: RdistillError of the stage's own kind.
     """
-    fingerprint, settings = fingerprints(config)[stage.name]
     run.manifest(stage.name).unlink(missing_ok=True)
-    clear_leftovers(stage, run, fingerprint)
+    clear_leftovers(stage, run, fingerprints(config)[stage.name][0])
     started = time.monotonic()
     result = _run_child(stage, run, logs, lock) if stage.child else run_here(stage, run, config)
+    write_manifest(stage, run, config, result, time.monotonic() - started)
+    return result
+
+
+def write_manifest(stage: Stage, run: RunFolder, config: Config, result: dict[str, Any], seconds: float) -> None:
+    """Say that a stage is done. Training by hand (`deepspeed pipelines/train_sft.py CONFIG`) ends here too."""
+    fingerprint, settings = fingerprints(config)[stage.name]
     manifest = {
         "stage": stage.name,
         "fingerprint": fingerprint,
         "version": stage.version,
         "settings": settings,
-        "seconds": round(time.monotonic() - started, 2),
+        "seconds": round(seconds, 2),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "versions": versions(),
         "result": result,
     }
     write_durable(run.manifest(stage.name), json.dumps(manifest, indent=1, ensure_ascii=False))
-    return result
 
 
 def clear_leftovers(stage: Stage, run: RunFolder, fingerprint: str) -> None:

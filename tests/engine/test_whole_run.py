@@ -1,0 +1,169 @@
+"""The product on its real parts: vLLM, two-rank DeepSpeed, the 135M student, through the command line.
+
+One small run is made once for all tests here; each test looks at, or changes, one thing of it.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rdistill.ledger import Ledger
+from rdistill.records import Example, Pair, Problem, Sample
+from rdistill.run import RunFolder
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+
+SMALL = [
+    "prompts.sources.0.size=60",
+    "prompts.dev_fraction=0",
+    "teacher.max_samples=6",
+    "sft.epochs=1",
+    "dpo.epochs=1",
+    "evaluate.limit=16",
+]
+
+
+def rdistill(*arguments: str, timeout_s: float = 800, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rdistill.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False, **options)  # type: ignore[call-overload]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> RunFolder:
+    folder = tmp_path_factory.mktemp("run") / "small"
+    done = rdistill("run", str(checkout / "configs/quickstart.yaml"), *SMALL, "--run-dir", str(folder))
+    assert done.returncode == 0, done.stderr[-3000:]
+    return RunFolder(folder)
+
+
+def again(run: RunFolder, checkout: Path, *overrides: str, until: str | None = None) -> tuple[list[str], float]:
+    """Run once more; the stages that ran, and the seconds it took."""
+    started = time.monotonic()
+    until_option = ["--until", until] if until else []
+    arguments = ["run", str(checkout / "configs/quickstart.yaml"), *SMALL, *overrides, *until_option]
+    done = rdistill(*arguments, "--run-dir", str(run.root))
+    assert done.returncode == 0, done.stderr[-3000:]
+    ran = [line.split()[0] for line in done.stderr.splitlines() if " starts: " in line]
+    return ran, time.monotonic() - started
+
+
+def test_leaves_every_file_of_the_contract(finished: RunFolder) -> None:
+    for path in (finished.config, finished.ledger, finished.sft_data, finished.pairs_data, finished.report):
+        assert path.is_file(), path
+    for stage in ("sft", "dpo"):
+        assert (finished.model(stage) / "model.safetensors").is_file()
+        assert finished.read_result(stage)["ranks"] == 2
+    assert finished.read_result("dpo")["step0_drift"] < 0.01
+
+
+def test_scorecard_has_the_contract_s_shape(finished: RunFolder) -> None:
+    card = json.loads(finished.scorecard.read_text())
+    assert set(card["models"]) == {"base", "sft", "dpo", "teacher"}
+    for model, modes in card["models"].items():
+        assert set(modes) == ({"explain"} if model == "teacher" else {"explain", "direct"})
+        for score in modes.values():
+            low, high = score["accuracy_ci"]
+            assert score["n"] == 16 and 0 <= low <= score["accuracy"] <= high <= 1
+            assert score["output_tokens_mean"] > 0 and set(score["latency_s"]) == {"p50", "p95", "p99"}
+    assert card["pairs_invalid"] == 0 and card["leakage"] == 0
+
+
+def test_trains_on_verified_train_rows_only(finished: RunFolder) -> None:
+    with Ledger(finished.ledger, read_only=True) as ledger:
+        train = {p.id for p in ledger.rows(Problem, split="train")}
+        samples = {s.id: s for s in ledger.rows(Sample)}
+        examples = list(ledger.rows(Example))
+        assert examples and {samples[e.sample_id].problem_id for e in examples} <= train
+        assert {p.problem_id for p in ledger.rows(Pair)} <= train
+
+
+def test_second_run_does_nothing(finished: RunFolder, checkout: Path) -> None:
+    ran, seconds = again(finished, checkout)
+    assert ran == [] and seconds < 10  # 3 s on a quiet machine: benchmarks/second_run.py
+
+
+def test_show_walks_from_a_pair_to_its_problem(finished: RunFolder) -> None:
+    with Ledger(finished.ledger, read_only=True) as ledger:
+        pair = next(ledger.rows(Pair))
+    shown = rdistill("show", str(finished.root), pair.id[:12], "--json")
+    family = json.loads(shown.stdout)
+    assert family["problem"]["id"] == pair.problem_id
+    assert pair.id in [p["id"] for p in family["pairs"]]
+
+
+def test_ask_answers_with_the_answer_alone(finished: RunFolder) -> None:
+    questions = "\n".join(
+        json.dumps(
+            {"id": f"q{i}", "question": f"Tom has {i} pens and buys 4 more. How many pens has he?", "mode": mode}
+        )
+        for i, mode in enumerate(("concise", "hidden", "explain"), 3)
+    )
+    asked = rdistill("ask", str(finished.root), "-", "--json", input=questions)
+    assert asked.returncode == 0, asked.stderr[-2000:]
+    answers = [json.loads(line) for line in asked.stdout.splitlines()]
+    assert [a["id"] for a in answers] == ["q3", "q4", "q5"]
+    concise, hidden, explain = answers
+    assert len(concise["answer"]) <= 40 and 0 < concise["confidence"] <= 1
+    assert concise["tokens"] < explain["tokens"] and hidden["reasoning"]
+
+
+def test_killed_generation_leaves_no_process_and_loses_nothing(
+    finished: RunFolder, checkout: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "killed"
+    command = [sys.executable, "-m", "rdistill.cli", "run", str(checkout / "configs/quickstart.yaml"), *SMALL]
+    environment = os.environ | {"RDISTILL_TEST_MARK": folder.as_posix()}
+    process = subprocess.Popen([*command, "--run-dir", str(folder), "--until", "generate"], env=environment)
+    run = RunFolder(folder)
+    deadline = time.monotonic() + 300
+    while completions(run) < 40:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = completions(run)
+    deadline = time.monotonic() + 15
+    while left := marked_processes(folder.as_posix()):
+        assert time.monotonic() < deadline, f"still there: {left}"
+        time.sleep(0.5)
+    again(run, checkout, until="generate")
+    result = run.read_manifest("generate")["result"]  # type: ignore[index]
+    assert result["completions_reused"] >= before
+    assert result["completions_asked"] + result["completions_reused"] == result["samples"]
+
+
+def completions(run: RunFolder) -> int:
+    import sqlite3
+
+    if not run.ledger.exists():
+        return 0
+    try:
+        with sqlite3.connect(f"file:{run.ledger}?mode=ro", uri=True) as db:
+            return db.execute("SELECT COUNT(*) FROM generations").fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
+
+
+def marked_processes(mark: str) -> list[str]:
+    """Processes whose environment carries the mark."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark.encode() in path.read_bytes() and "State:\tZ" not in (path.parent / "status").read_text():
+                found.append((path.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:80])
+        except OSError:
+            continue
+    return found
+
+
+def test_late_option_reruns_the_late_stages_alone(finished: RunFolder, checkout: Path) -> None:
+    ran, _ = again(finished, checkout, "dpo.beta=0.2")
+    assert ran == ["dpo", "evaluate", "report"]
+    evaluated = finished.read_manifest("evaluate")
+    assert evaluated is not None
