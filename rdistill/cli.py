@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rdistill import __version__
-from rdistill.errors import ConfigError, RdistillError
+from rdistill.errors import ConfigError, RdistillError, first_cause
 
 app = typer.Typer(
     help="Distil a teacher's verified reasoning and preferences into a small, concise student.",
@@ -32,6 +33,7 @@ app.add_typer(sandbox_app, name="sandbox")
 
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 debug = False
+INTERRUPTED = 130
 
 ConfigPath = Annotated[Path, typer.Argument(help="A YAML config, e.g. configs/quickstart.yaml.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Changes to it, e.g. dpo.beta=0.2 teacher.max_samples=4.")]
@@ -278,35 +280,34 @@ def _print_outcome(config: Any) -> None:
 def main() -> None:
     """Run the command line; every error the user can mend is one sentence and an exit code."""
     try:
-        app(standalone_mode=False)
-    except RdistillError as error:
-        if debug:
-            raise
-        err.print(f"[red]error[/red]: {_plain(str(error))}", soft_wrap=True)
-        sys.exit(error.exit_code)
+        code = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        err.print("interrupted; what was finished is kept, the same command goes on from there")
-        sys.exit(130)
-    except BrokenPipeError:
+        code = INTERRUPTED
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, BrokenPipeError):
+            raise
+        code = 0  # whoever reads our output has had enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(0)
     except Exception as error:
         if debug:
             raise
-        if (code := getattr(error, "exit_code", None)) is not None and hasattr(error, "show"):
-            error.show()  # a usage error: typer words it
-            sys.exit(code)
-        err.print(
-            f"[red]error[/red]: {_plain(f'{type(error).__name__}: {error}')} (a fault of rdistill; "
-            "run again with rdistill --debug ... for the traceback)",
-            soft_wrap=True,
-        )
-        sys.exit(4)
+        code = _report(first_cause(error))
+    if code == INTERRUPTED:
+        err.print("interrupted; what was finished is kept, the same command goes on from there", soft_wrap=True)
+    sys.exit(code)
 
 
-def _plain(text: str) -> str:
-    """Escape markup and control characters: messages may quote model text."""
-    return _printable(text).replace("[", "\\[")
+def _report(error: BaseException) -> int:
+    """Print an error in one line; returns the exit code."""
+    if hasattr(error, "show") and hasattr(error, "exit_code"):
+        error.show()  # a usage error: typer words it
+        return error.exit_code
+    text, code = str(error), getattr(error, "exit_code", 4)
+    if not isinstance(error, RdistillError):
+        text = f"{type(error).__name__}: {error} (a fault of rdistill; rdistill --debug ... shows the traceback)"
+    # Messages may quote model text: no markup, no control characters, no line breaks.
+    err.print(Text.assemble(("error", "red"), ": ", _printable(" ".join(text.split()))), soft_wrap=True)
+    return code
 
 
 def _printable(text: str) -> str:

@@ -106,6 +106,8 @@ class Endpoint:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                if not body:
+                    return  # cut off: the client was killed
                 status, reply = endpoint.answer(json.loads(body))
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

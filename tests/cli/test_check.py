@@ -43,6 +43,11 @@ def write_rows(path: Path, rows: list) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def limit_s() -> float:
+    """Ten seconds of a machine that does nothing else."""
+    return 10 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def sentence(err: str) -> str:
     """The one line of an error message, without its label."""
     lines = err.strip().splitlines()
@@ -170,7 +175,7 @@ def test_a_config_that_cannot_be_read_is_one_sentence(place: Path, name: str) ->
     (place / "bad.yaml").write_text(text)
     started = time.monotonic()
     done = rdistill("check", "bad.yaml")
-    assert done.code == 2 and time.monotonic() - started < 10
+    assert done.code == 2 and time.monotonic() - started < limit_s()
     assert not [part for part in parts if part not in sentence(done.err)], done.err
     assert not (place / "hacked").exists()
 
@@ -181,7 +186,7 @@ def test_a_wrong_field_is_one_sentence(place: Path, name: str) -> None:
     started = time.monotonic()
     done = rdistill("check", "good.yaml", *overrides)
     assert done.code in (2, 3), done
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < limit_s()
     assert not [part for part in parts if part not in sentence(done.err)], done.err
     assert not done.out
 
@@ -305,7 +310,7 @@ def test_an_endpoint_that_accepts_and_never_answers_is_given_up(place: Path, sil
     done = rdistill(
         "check", "good.yaml", "teacher.engine=openai", f"teacher.base_url=http://127.0.0.1:{silent_port}/v1"
     )
-    assert done.code == 3 and time.monotonic() - started < 10
+    assert done.code == 3 and time.monotonic() - started < limit_s()
     assert "teacher.base_url=" in sentence(done.err) and "ReadTimeout" in done.err
 
 
@@ -349,7 +354,7 @@ def test_the_installed_command_does_the_same(place: Path, name: str) -> None:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "rdistill.cli", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == code and time.monotonic() - started < 10, done
+    assert done.returncode == code and time.monotonic() - started < limit_s(), done
     if code:
         sentence(done.stderr)
 

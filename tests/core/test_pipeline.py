@@ -1,0 +1,227 @@
+"""Which stages run, in which order, and what is on disk when: with stages that only note that they were called."""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rich.console import Console
+
+from rdistill import check, pipeline, stages, steps
+from rdistill.config import load_config
+from rdistill.errors import ConfigError, DataError, PrerequisiteError, TrainError
+from rdistill.ledger import Ledger
+from rdistill.pipeline import run_pipeline
+from rdistill.records import Sample
+from rdistill.run import RunFolder, write_durable
+from rdistill.stages import STAGE_NAMES
+
+CONFIG = {
+    "name": "pipe",
+    "prompts": {"sources": [{"task": "word_problems", "size": 9}]},
+    "teacher": {"model": "bundled:smollm2-135m-instruct"},
+    "student": {"model": "bundled:smollm2-135m-instruct"},
+}
+Go = Callable[..., list[str]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run")
+
+
+@pytest.fixture
+def go(tmp_path: Path, folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Go:
+    """go("dpo.beta=0.5", until="pair") runs the pipeline and returns the stages that did their work."""
+    (tmp_path / "pipe.yaml").write_text(yaml.safe_dump(CONFIG))
+    called: list[str] = []
+
+    def note(name: str) -> Callable[..., dict[str, Any]]:
+        def work(run: RunFolder, config: Any, ledger: Ledger) -> dict[str, Any]:
+            assert run.read_manifest(name) is None, "a stage that is at work does not count as done"
+            called.append(name)
+            return {"called": len(called)}
+
+        return work
+
+    for name in STAGE_NAMES:
+        monkeypatch.setattr(steps, name, note(name))
+    monkeypatch.setattr(
+        stages, "_run_child", lambda stage, run, logs, lock: stages.run_here(stage, run, load_config(run.config))
+    )
+
+    def run(*overrides: str, **options: Any) -> list[str]:
+        called.clear()
+        config = load_config(tmp_path / "pipe.yaml", [*overrides, f"run_dir={folder.root}"])
+        run_pipeline(config, Console(quiet=True), **options)
+        return [*called]
+
+    return run
+
+
+def after(name: str) -> list[str]:
+    return list(STAGE_NAMES[STAGE_NAMES.index(name) :])
+
+
+def test_all_stages_run_once_in_order_and_then_none(go: Go) -> None:
+    assert go() == list(STAGE_NAMES)
+    started = time.monotonic()
+    assert go() == []
+    assert time.monotonic() - started < 3
+
+
+def test_only_what_follows_a_change_runs_again(go: Go) -> None:
+    go()
+    assert go("dpo.beta=0.5") == ["dpo", "evaluate", "report"]
+    assert go("dpo.beta=0.5") == []
+    assert go("dpo.beta=0.5", "teacher.system=Think, then ####.") == after("generate")
+    assert go("dpo.beta=0.5", "teacher.system=Think, then ####.", "teacher.concurrency=2") == []
+    assert go() == after("generate"), "going back is a change too"
+
+
+def test_until_and_from(go: Go) -> None:
+    assert go(until="select") == ["prompts", "generate", "verify", "select"]
+    assert go(until="pair") == ["pair"]
+    assert go() == after("sft")
+    assert go(from_stage="verify", until="pair") == ["verify", "select", "pair"]
+    assert go() == [], "what was made again from the same inputs is the same"
+    assert go(from_stage="report") == ["report"]
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"until": "train"}, "--until 'train' is no stage; the stages are prompts, "),
+        ({"from_stage": "x"}, "--from 'x' is no stage"),
+        ({"until": "verify", "from_stage": "sft"}, "--until verify comes before --from sft"),
+    ],
+)
+def test_stages_that_make_no_sense_are_refused(go: Go, options: dict, part: str) -> None:
+    with pytest.raises(ConfigError, match=part):
+        go(**options)
+
+
+def test_one_stage_alone_needs_its_inputs_done_with_these_settings(go: Go) -> None:
+    with pytest.raises(DataError, match="stage verify needs stage generate, which is not done; run: rdistill run"):
+        go(only="verify")
+    assert go(only="generate") == ["prompts", "generate"]
+    assert go(only="verify") == ["verify"]
+    assert go(only="verify") == ["verify"], "asked for by name, it runs again"
+    with pytest.raises(DataError, match="stage verify needs stage generate, which was done with other settings"):
+        go("teacher.max_samples=5", only="verify")
+    assert go() == after("select")
+
+
+def test_a_failed_stage_is_the_next_runs_first(go: Go, folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = steps.sft
+
+    def fails(*_: object) -> dict:
+        raise TrainError("loss is NaN; lower sft.learning_rate")
+
+    monkeypatch.setattr(steps, "sft", fails)
+    with pytest.raises(TrainError, match="loss is NaN"):
+        go()
+    assert folder.read_manifest("pair") and folder.read_manifest("sft") is None
+    monkeypatch.setattr(steps, "sft", whole)
+    assert go() == after("sft")
+
+
+def test_a_damaged_manifest_counts_as_not_done(go: Go, folder: RunFolder) -> None:
+    go()
+    for text in ("", "{", "[1]", '{"fingerprint": 3}'):
+        folder.manifest("select").write_text(text)
+        assert go()[0] == "select"
+
+
+def test_the_manifest_says_what_was_done(go: Go, folder: RunFolder) -> None:
+    go()
+    manifest = json.loads(folder.manifest("dpo").read_text())
+    assert manifest["settings"]["dpo.beta"] == 0.1 and manifest["result"] == {"called": 7}
+    assert manifest["versions"]["rdistill"] and manifest["seconds"] >= 0 and manifest["finished"].endswith("Z")
+
+
+def test_prerequisites_are_asked_for_before_the_teacher_not_without_it(
+    go: Go, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(config: object) -> None:
+        raise PrerequisiteError("student.model is nowhere")
+
+    monkeypatch.setattr(pipeline, "check_prerequisites", missing)
+    with pytest.raises(PrerequisiteError):
+        go()
+    monkeypatch.setattr(pipeline, "check_prerequisites", check.check_prerequisites)
+    assert go() == list(STAGE_NAMES)
+    monkeypatch.setattr(pipeline, "check_prerequisites", missing)
+    assert go("dpo.beta=0.5") == ["dpo", "evaluate", "report"]
+    assert go(until="pair") == []
+
+
+def test_another_teacher_forgets_the_rows_and_keeps_the_completions(go: Go, folder: RunFolder) -> None:
+    go()
+    sample = Sample.create(
+        problem_id="p",
+        messages=[],
+        rationale=None,
+        answer=None,
+        finish_reason="stop",
+        usage={},
+        sampling={},
+        engine="e",
+    )
+    with Ledger(folder.ledger) as ledger:
+        ledger.submit(sample, generation=("key", "{}")).result()
+    go(from_stage="generate")
+    assert Ledger(folder.ledger, read_only=True).count(Sample) == 1, "the same work again keeps its rows"
+    go("teacher.max_samples=3")
+    kept = Ledger(folder.ledger, read_only=True)
+    assert kept.count(Sample) == 0 and kept.generation("key") == "{}"
+
+
+def test_a_second_process_is_refused_and_the_next_is_not(go: Go, folder: RunFolder) -> None:
+    with folder.locked(), pytest.raises(DataError, match=r"in use by process \d+; wait for it"):
+        go()
+    assert go() == list(STAGE_NAMES)
+
+
+def test_the_lock_outlives_the_parent_in_its_child(folder: RunFolder) -> None:
+    """A child that inherits the descriptor keeps the run taken until it is gone too."""
+    with folder.locked() as handle:
+        inherited = os.dup(handle)
+    with pytest.raises(DataError, match="in use"):
+        folder.check_usable()
+    os.close(inherited)
+    folder.check_usable()
+
+
+def test_looking_at_the_lock_does_not_take_it(folder: RunFolder) -> None:
+    with folder.locked():
+        pass
+    folder.check_usable()
+    with open(folder.root / ".lock") as f:
+        fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_durable_write_leaves_the_old_file_or_the_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "deep" / "file.json"
+    write_durable(path, "old")
+    write_durable(path, b"new")
+    assert path.read_text() == "new" and path.stat().st_mode & 0o777 == 0o644
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_durable(path, "newer")
+    assert path.read_text() == "new" and [p.name for p in path.parent.iterdir()] == ["file.json"]
+
+
+def test_each_attempt_has_its_own_logs(folder: RunFolder) -> None:
+    names = [folder.new_attempt().name for _ in range(3)]
+    assert names == ["attempt_1", "attempt_2", "attempt_3"]
+    assert (folder.logs / "latest").resolve().name == "attempt_3"
