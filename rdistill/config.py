@@ -160,8 +160,9 @@ class WorkedExample(Section):
 
     question: str
     """As a problem would be put."""
-    reply: str
-    """Rationale, marker and answer, as a reply should be."""
+    reply: str | Annotated[list[str], Field(min_length=1)]
+    """Rationale, marker and answer, as a reply should be; for a tool trace a list: the model's turn, the tool's result,
+    the model's turn, and so on."""
 
 
 class TeacherConfig(Section):

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from rdistill.answers import split_answer
-from rdistill.config import Config, TeacherConfig
+from rdistill.config import Config, TeacherConfig, WorkedExample
 from rdistill.records import Message, Problem, Sample
 from rdistill.teacher.engine import Completion, Request
 from rdistill.tools import Tool, ToolCallError, parse_tool_calls, result_turn
@@ -42,7 +42,7 @@ class Teacher:
             system += "\n\n" + describe_tools(self._tools)
         messages: list[Message] = [{"role": "system", "content": system}]
         for example in self._config.examples:
-            messages += [{"role": "user", "content": example.question}, {"role": "assistant", "content": example.reply}]
+            messages += [{"role": "user", "content": example.question}, *example_turns(example)]
         own = [m for m in problem.messages if m["role"] != "system"]
         for m in problem.messages:
             if m["role"] == "system":
@@ -109,6 +109,12 @@ class Teacher:
             sampling=request.model_dump(mode="json"),
             engine=self._engine,
         )
+
+
+def example_turns(example: WorkedExample) -> list[Message]:
+    """The reply of a worked example: one turn, or the model's turns with the tools' results between them."""
+    turns = [example.reply] if isinstance(example.reply, str) else example.reply
+    return [{"role": "assistant", "content": t} if i % 2 == 0 else result_turn(t) for i, t in enumerate(turns)]
 
 
 async def run_tool_loop(
