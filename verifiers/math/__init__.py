@@ -12,6 +12,7 @@ from rdistill.records import Problem, Reason, Sample, Verdict
 from rdistill.verifiers import failed, passed, unverifiable
 
 MAX_TEXT = 2_000_000
+CALL_OPEN = "<tool_call>"
 
 REFUSALS = {
     Outcome.DIFFERENT: Reason.WRONG_ANSWER,
@@ -54,8 +55,8 @@ class Math:
         """The text of the final answer, or None. Raises Ambiguous if there is more than one."""
         if sample.answer is not None:
             return final_answer(sample.answer, gold, declared=True)
-        if self.strict or len(sample.text) > MAX_TEXT:
-            return None
+        if self.strict or len(sample.text) > MAX_TEXT or CALL_OPEN in sample.text:
+            return None  # a trace that ends in a call has no answer, whatever numbers stand in the call
         _, text, finished = normalise_reasoning(sample.text)
         return final_answer(text, gold, declared=False) if finished else None
 

@@ -1,0 +1,236 @@
+"""The sampler: adaptive stop, completions used again by what was asked, and work that survives the engine."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import Reply, ScriptedEngine, reply_to
+
+from rdistill.config import Config
+from rdistill.errors import TeacherError, VerifierError
+from rdistill.ledger import Ledger
+from rdistill.records import Problem, Sample, Status, Verdict
+from rdistill.teacher.sampler import CachedEngine, Sampler, Tally, judge
+from rdistill.tools import make_tools
+from rdistill.verifiers.pool import VerifierPool
+
+RIGHT, WRONG, CUT = Reply("1 + 1 = 2\n#### 2"), Reply("1 + 1 = 3\n#### 3"), Reply("1 + 1 = 2\n#### 2", "length")
+
+
+def make_config(**teacher: Any) -> Config:
+    return Config.model_validate(
+        {
+            "name": "t",
+            "prompts": {"sources": [{"task": "word_problems", "size": 9}]},
+            "teacher": {"model": "m", "sampling": {"max_tokens": 100}, **teacher},
+            "verify": {"verifiers": [{"name": "math"}], "workers": 1, "timeout_s": 60},
+            "student": {"model": "m"},
+        }
+    )
+
+
+def problems(count: int = 1, gold: str = "2") -> list[Problem]:
+    return [
+        Problem(
+            id=f"p{n}",
+            messages=[{"role": "user", "content": f"What is 1 + 1? ({'so ' * n})"}],
+            gold=gold,
+            cluster=f"c{n}",
+            split="train",
+        )
+        for n in range(count)
+    ]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Any:
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        yield ledger
+
+
+def sample_all(config: Config, engine: ScriptedEngine, ledger: Ledger, asked: list[Problem]) -> tuple[Tally, Any]:
+    """Run the sampler; returns its tally and the cached engine."""
+
+    async def work() -> tuple[Tally, Any]:
+        specs = config.verify.verifiers
+        cached = CachedEngine(engine, ledger, config.teacher.concurrency)
+        tools = make_tools(["calculator"], config.sandbox)
+        async with VerifierPool(specs, workers=1, timeout_s=60) as pool:
+            return await Sampler(config, cached, ledger, pool, tools).run(asked), cached
+
+    return asyncio.run(work())
+
+
+def by_index(*replies: Reply) -> Callable[..., Reply]:
+    """The n-th sample of every problem is the n-th reply."""
+    return lambda messages, request: replies[request.index % len(replies)]
+
+
+@pytest.mark.parametrize(
+    ("replies", "options", "calls"),
+    [
+        ([RIGHT, WRONG], {"samples_per_round": 2}, 2),
+        ([RIGHT], {"samples_per_round": 2}, 8),
+        ([RIGHT], {"samples_per_round": 2, "want_fail": 0}, 2),
+        ([WRONG, WRONG, WRONG, RIGHT], {"samples_per_round": 3}, 6),
+        ([WRONG], {"samples_per_round": 3}, 8),
+        ([RIGHT, WRONG], {"samples_per_round": 4, "want_pass": 3}, 8),
+        ([RIGHT, WRONG], {"samples_per_round": 8, "max_samples": 1}, 1),
+        ([CUT, WRONG], {"samples_per_round": 4}, 8),
+    ],
+)
+def test_sampling_stops_when_a_problem_has_what_training_needs(
+    ledger: Ledger, replies: list, options: dict, calls: int
+) -> None:
+    engine = ScriptedEngine(by_index(*replies))
+    tally, cached = sample_all(make_config(**options), engine, ledger, problems())
+    assert len(engine.calls) == cached.fresh == tally.samples == calls
+    assert [request.index for _, request in engine.calls] == [*range(calls)]
+
+
+def test_the_tally_counts_what_happened(ledger: Ledger) -> None:
+    engine = ScriptedEngine(by_index(RIGHT, WRONG, CUT, RIGHT))
+    tally, _ = sample_all(make_config(), engine, ledger, problems(3))
+    assert (tally.problems, tally.solved, tally.paired, tally.samples) == (3, 3, 3, 12)
+    assert tally.statuses == {"pass": 6, "fail": 3, "unverifiable": 3}
+    assert tally.tokens == sum(len(s.text.split()) for s in ledger.rows(Sample))
+
+
+def test_every_sample_has_its_verdict_on_disk(ledger: Ledger) -> None:
+    sample_all(make_config(), ScriptedEngine(), ledger, problems(5))
+    samples = {s.id for s in ledger.rows(Sample)}
+    assert samples == {v.sample_id for v in ledger.rows(Verdict)} and len(samples) >= 20
+
+
+def test_what_was_cut_short_is_seen_by_no_verifier(ledger: Ledger) -> None:
+    """It even has the right answer in it, and is still nobody's."""
+    sample_all(make_config(max_samples=1), ScriptedEngine(by_index(CUT)), ledger, problems())
+    (verdict,) = ledger.rows(Verdict)
+    assert (verdict.status, verdict.reason, verdict.version) == (Status.UNVERIFIABLE, "TRUNCATED", "-")
+
+
+def test_a_verdict_bears_the_name_that_the_config_uses(ledger: Ledger, tmp_path: Path) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "from rdistill.verifiers import passed\n"
+        "class Mine:\n"
+        "    name, version = 'something else', '7'\n"
+        "    def check(self, problem, sample):\n"
+        "        return passed(self, sample)\n"
+    )
+    config = make_config(max_samples=1)
+    config = config.model_copy(
+        update={"verify": config.verify.model_validate({"verifiers": [{"name": f"{plugin}:Mine"}], "timeout_s": 60})}
+    )
+    sample_all(config, ScriptedEngine(by_index(RIGHT)), ledger, problems())
+    from rdistill.steps import sample_statuses
+
+    assert [v.verifier for v in ledger.rows(Verdict)] == [f"{plugin}:Mine"]
+    assert [*sample_statuses(config, ledger).values()] == [Status.PASS]
+
+
+# Completions used again
+
+
+def test_the_same_run_asks_for_nothing_twice(ledger: Ledger) -> None:
+    engine = ScriptedEngine()
+    first, _ = sample_all(make_config(), engine, ledger, problems(6))
+    rows = [*ledger.rows(Sample)]
+    asked = len(engine.calls)
+    again, cached = sample_all(make_config(), engine, ledger, problems(6))
+    assert len(engine.calls) == asked and (cached.fresh, cached.reused) == (0, asked)
+    assert again == first and [*ledger.rows(Sample)] == rows
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"system": "Other words. ####"},
+        {"examples": [{"question": "2 + 2?", "reply": "#### 4"}]},
+        {"sampling": {"max_tokens": 100, "temperature": 0.3}},
+        {"sampling": {"max_tokens": 101}},
+        {"sampling": {"max_tokens": 100, "top_p": 0.5}},
+    ],
+)
+def test_a_change_of_what_is_asked_uses_none_again(ledger: Ledger, changed: dict) -> None:
+    engine = ScriptedEngine()
+    sample_all(make_config(), engine, ledger, problems(2))
+    _, cached = sample_all(make_config(**changed), engine, ledger, problems(2))
+    assert cached.reused == 0 and cached.fresh > 0
+
+
+def test_another_engine_or_seed_uses_none_again(ledger: Ledger) -> None:
+    sample_all(make_config(), ScriptedEngine(), ledger, problems(2))
+    _, cached = sample_all(make_config(), ScriptedEngine(identity="scripted:2"), ledger, problems(2))
+    assert cached.reused == 0
+    _, cached = sample_all(make_config().model_copy(update={"seed": 5}), ScriptedEngine(), ledger, problems(2))
+    assert cached.reused == 0
+
+
+@pytest.mark.parametrize("changed", [{"concurrency": 1}, {"timeout_s": 1}, {"samples_per_round": 1}, {"want_fail": 2}])
+def test_a_change_of_how_it_is_asked_uses_all_again(ledger: Ledger, changed: dict) -> None:
+    engine = ScriptedEngine()
+    sample_all(make_config(samples_per_round=8), engine, ledger, problems(2))
+    _, cached = sample_all(make_config(**changed), engine, ledger, problems(2))
+    assert cached.fresh == 0 and cached.reused > 0
+
+
+def test_more_samples_ask_only_for_those(ledger: Ledger) -> None:
+    engine = ScriptedEngine(by_index(WRONG))
+    sample_all(make_config(max_samples=4), engine, ledger, problems(2))
+    _, cached = sample_all(make_config(max_samples=6), engine, ledger, problems(2))
+    assert (cached.fresh, cached.reused) == (4, 8)
+
+
+def test_no_more_is_in_flight_than_allowed(ledger: Ledger) -> None:
+    engine = ScriptedEngine(delay_s=0.002)
+    sample_all(make_config(concurrency=3), engine, ledger, problems(12))
+    assert engine.most_in_flight == 3
+
+
+# Failures
+
+
+def test_a_failing_engine_ends_the_run_with_its_work_on_disk(ledger: Ledger) -> None:
+    engine = ScriptedEngine(fail_at=30, delay_s=0.001)
+    with pytest.raises(TeacherError, match="was told to fail"):
+        sample_all(make_config(concurrency=4), engine, ledger, problems(20))
+    kept = ledger.count(Sample)
+    assert 20 <= kept < 30
+    whole = ScriptedEngine()
+    tally, cached = sample_all(make_config(concurrency=4), whole, ledger, problems(20))
+    assert tally.problems == 20 and cached.reused == 29 and len(whole.calls) == cached.fresh
+
+
+def test_a_failing_verifier_pool_ends_the_run_too(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> None:
+        raise VerifierError("no worker can be started")
+
+    monkeypatch.setattr(VerifierPool, "check", broken)
+    with pytest.raises(VerifierError, match="no worker"):
+        sample_all(make_config(), ScriptedEngine(), ledger, problems(3))
+
+
+def test_judging_again_gives_the_same_verdict(ledger: Ledger) -> None:
+    config = make_config(max_samples=1)
+    sample_all(config, ScriptedEngine(by_index(WRONG)), ledger, problems())
+
+    async def again() -> list[Verdict]:
+        specs = config.verify.verifiers
+        async with VerifierPool(specs, workers=1, timeout_s=60) as pool:
+            (sample,) = ledger.rows(Sample)
+            return await judge(problems()[0], sample, pool, [*specs])
+
+    (before,), (after,) = [*ledger.rows(Verdict)], asyncio.run(again())
+    assert after.model_copy(update={"seconds": before.seconds}) == before
+
+
+def test_the_scripted_teacher_repeats_itself() -> None:
+    messages = [{"role": "user", "content": "What is 4 + 5?"}]
+    replies = [reply_to(messages, n) for n in range(40)]
+    assert replies == [reply_to(messages, n) for n in range(40)]
+    assert 10 < sum("#### 9" in r.text for r in replies) < 35
+    assert json.dumps(replies)
