@@ -54,7 +54,8 @@ class Batch(NamedTuple):
         return len(self.segments)
 
     def to(self, device: Any) -> "Batch":
-        return Batch(*(v.to(device) if torch.is_tensor(v) else v for v in self))
+        moved = {k: v.to(device) for k, v in self._asdict().items() if isinstance(v, torch.Tensor)}
+        return self._replace(**moved)
 
 
 def common_prefix(sequences: Sequence[list[int]]) -> int:

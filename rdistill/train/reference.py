@@ -36,7 +36,7 @@ class Reference:
         from accelerate.utils import broadcast_object_list
 
         began = time.monotonic()
-        found = [self.fingerprint(), None] if trainer.is_world_process_zero() else [None, None]
+        found: list[Any] = [self.fingerprint(), None] if trainer.is_world_process_zero() else [None, None]
         if trainer.is_world_process_zero():
             found[1] = load(self.path, found[0])
         broadcast_object_list(found)

@@ -15,7 +15,9 @@ def deepspeed_settings(config: TrainConfig) -> dict[str, Any]:
 
     Raises: ConfigError if the file cannot be read or contradicts the stage.
     """
-    settings = read_settings(Path(config.deepspeed)) if config.deepspeed else {"zero_optimization": {"stage": 2}}
+    settings: dict[str, Any] = {"zero_optimization": {"stage": 2}}
+    if config.deepspeed:
+        settings = read_settings(Path(config.deepspeed))
     for key in AUTO:
         if settings.setdefault(key, "auto") != "auto":
             raise ConfigError(f'{config.deepspeed}: {key} must be "auto"; set it in the run\'s config instead')
