@@ -92,7 +92,9 @@ class OpenAIEngine:
                 response = await self._client.post("chat/completions", json=sent)
             if response.status_code == 200:
                 return read_completion(response.json(), time.monotonic() - started)
-        except (httpx.HTTPError, TimeoutError, ValueError) as error:
+        except TimeoutError:
+            raise _TryAgain(f"no answer within teacher.timeout_s={self._timeout_s:g}") from None
+        except (httpx.HTTPError, ValueError) as error:
             raise _TryAgain(f"{type(error).__name__}: {error}") from None
         said = response.text
         problem = f"HTTP {response.status_code}: {' '.join(said.split())[:200]}"

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from rdistill.verifiers.math import Math
 from scripted import Reply, ScriptedEngine
 
 from rdistill.answers import join_answer, normalise_reasoning, split_answer
@@ -12,7 +13,6 @@ from rdistill.records import Problem, Sample
 from rdistill.teacher.engine import Completion, Request
 from rdistill.teacher.modes import Teacher, answer_confidence, run_tool_loop
 from rdistill.tools import make_tools
-from rdistill.verifiers.math import Math
 
 CALL = '<tool_call>{"name": "calculator", "arguments": {"expression": "6 * 7"}}'
 TOOLS = make_tools(["calculator"], SandboxConfig())

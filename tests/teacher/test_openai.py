@@ -1,0 +1,244 @@
+"""The OpenAI-compatible engine: one shape out of many servers' replies, and patience with broken ones."""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from scripted import Endpoint
+
+from rdistill.config import TeacherConfig
+from rdistill.errors import PrerequisiteError, TeacherError
+from rdistill.teacher import openai
+from rdistill.teacher.engine import Completion, Request
+from rdistill.teacher.openai import OpenAIEngine, probe_endpoint, read_completion
+
+ASKED = [{"role": "user", "content": "What is 1 + 1?"}]
+GOOD = {"choices": [{"message": {"content": "#### 2"}, "finish_reason": "stop"}], "usage": {"completion_tokens": 2}}
+
+
+def make_config(url: str = "http://127.0.0.1:1/v1", **fields: Any) -> TeacherConfig:
+    return TeacherConfig(engine="openai", model="m", base_url=url, **{"timeout_s": 20, **fields})
+
+
+def ask(*replies: Any, config: TeacherConfig | None = None, times: int = 1) -> tuple[list[Completion], list[dict]]:
+    """Ask an engine whose server gives these replies (the last one for ever); returns completions and bodies."""
+    bodies: list[dict] = []
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.content))
+        reply = replies[min(len(bodies), len(replies)) - 1]
+        if isinstance(reply, Exception):
+            raise reply
+        return reply if isinstance(reply, httpx.Response) else httpx.Response(200, json=reply)
+
+    async def work() -> list[Completion]:
+        engine = OpenAIEngine(config or make_config(), httpx.MockTransport(serve))
+        found = [await engine.chat(ASKED, Request(temperature=0.5, max_tokens=9, index=n)) for n in range(times)]
+        await engine.close()
+        return found
+
+    return asyncio.run(work()), bodies
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai, "MAX_PAUSE_S", 0.01)
+
+
+def message(**fields: Any) -> dict:
+    return {"choices": [{"message": fields, "finish_reason": "stop"}]}
+
+
+def test_a_request_says_all_that_shapes_the_reply() -> None:
+    (_, other), bodies = ask(GOOD, times=2)
+    assert bodies[0]["messages"] == ASKED and bodies[0]["model"] == "m" and bodies[0]["logprobs"] is True
+    assert (bodies[0]["temperature"], bodies[0]["top_p"], bodies[0]["max_tokens"]) == (0.5, 1.0, 9)
+    assert bodies[0]["seed"] != bodies[1]["seed"] and "stop" not in bodies[0]
+    assert (other.text, other.completion_tokens, other.logprobs) == ("#### 2", 2, None)
+
+
+def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_KEY", "secret")
+    assert openai.authorisation(make_config(api_key_env="TEST_KEY")) == {"Authorization": "Bearer secret"}
+    assert openai.authorisation(make_config(api_key_env="ABSENT_KEY")) == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reasoning", "text"),
+    [
+        ({"content": "a", "reasoning_content": "why"}, "why", "a"),
+        ({"content": "a", "reasoning": "why"}, "why", "a"),
+        ({"content": "<think>why</think>\n\na"}, "why", "a"),
+        ({"content": "why</think>a"}, "why", "a"),
+        ({"content": "a", "reasoning_content": None, "reasoning": ""}, None, "a"),
+        ({"content": None, "reasoning_content": "why"}, "why", ""),
+        ({"content": [{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}]}, None, "ab"),
+    ],
+)
+def test_reasoning_is_found_wherever_it_stands(fields: dict, reasoning: str | None, text: str) -> None:
+    found = read_completion(message(**fields), 0.0)
+    assert (found.reasoning, found.text, found.finish_reason) == (reasoning, text, "stop")
+
+
+def test_unfinished_thinking_counts_as_cut_short() -> None:
+    found = read_completion(message(content="<think>and on and"), 0.0)
+    assert (found.reasoning, found.text, found.finish_reason) == ("and on and", "", "length")
+
+
+@pytest.mark.parametrize("arguments", ['{"expression": "6 * 7"}', {"expression": "6 * 7"}])
+def test_structured_tool_calls_become_text(arguments: Any) -> None:
+    from rdistill.tools import parse_tool_calls
+
+    call = {"id": "1", "type": "function", "function": {"name": "calculator", "arguments": arguments}}
+    found = read_completion(message(content="Let me see. ", tool_calls=[call, call]), 0.0)
+    first, second = parse_tool_calls(found.text)
+    assert first.name == second.name == "calculator" and first.arguments == {"expression": "6 * 7"}
+
+
+def test_log_probabilities_keep_their_tokens() -> None:
+    reply = message(content="#### 2")
+    reply["choices"][0]["logprobs"] = {"content": [{"token": "####", "logprob": -0.5}, {"token": " 2", "logprob": -1}]}
+    found = read_completion(reply, 0.0)
+    assert (found.tokens, found.logprobs) == (["####", " 2"], [-0.5, -1.0])
+
+
+def test_text_that_utf8_cannot_hold_is_replaced() -> None:
+    found = read_completion(message(content="a \ud800 b"), 0.0)
+    assert found.text == "a ? b" and found.model_dump_json()
+
+
+BROKEN = {
+    "busy": httpx.Response(429, text="slow down", headers={"retry-after": "0"}),
+    "down": httpx.Response(503, text="starting"),
+    "error": httpx.Response(500, text="oops"),
+    "garbled": httpx.Response(200, content=b'{"choices": [{"mess'),
+    "html": httpx.Response(200, text="<html>"),
+    "not utf-8": httpx.Response(200, content=b"\xff\xfe"),
+    "no choices": {"choices": []},
+    "error object": {"error": {"message": "later"}},
+    "a list": [1],
+    "null message": {"choices": [{"message": None}]},
+    "text of numbers": message(content=5),
+    "odd usage": message(content="x") | {"usage": {"prompt_tokens": "many"}},
+    "no connection": httpx.ConnectError("refused"),
+    "reset": httpx.ReadError("reset"),
+    "cut off": httpx.RemoteProtocolError("closed"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_may_pass_is_asked_again(name: str) -> None:
+    (found,), bodies = ask(BROKEN[name], BROKEN[name], GOOD)
+    assert found.text == "#### 2" and len(bodies) == 3
+    assert bodies[0] == bodies[2], "the same request, with the same seed"
+
+
+def test_patience_ends_with_one_sentence() -> None:
+    with pytest.raises(TeacherError, match=r"teacher.base_url='http.*' failed 10 times \(HTTP 503: starting\); mend"):
+        ask(BROKEN["down"])
+
+
+def test_a_server_that_hangs_costs_the_deadline_and_no_more() -> None:
+    async def hang(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def work() -> None:
+        engine = OpenAIEngine(make_config(timeout_s=0.5), httpx.MockTransport(hang))
+        await engine.chat(ASKED, Request(temperature=0, max_tokens=9))
+
+    started = time.monotonic()
+    with pytest.raises(TeacherError, match="no answer within"):
+        asyncio.run(work())
+    assert time.monotonic() - started < 1.5
+
+
+def test_a_pause_that_the_server_asks_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(openai.asyncio, "sleep", note)
+    ask(httpx.Response(429, headers={"retry-after": "7"}), httpx.Response(429, headers={"retry-after": "soon"}), GOOD)
+    assert pauses[0] == 7 and pauses[1] < 1
+    with pytest.raises(TeacherError, match="failed 1 times"):
+        ask(httpx.Response(429, headers={"retry-after": "999"}))
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_is_not_asked_again(status: int) -> None:
+    with pytest.raises(TeacherError, match=rf"refuses the request \(HTTP {status}: no\); check teacher.model"):
+        ask(httpx.Response(status, text="no"), GOOD)
+
+
+def test_a_parameter_that_the_server_refuses_is_left_out_from_then_on() -> None:
+    refusal = httpx.Response(400, json={"error": "logprobs is not supported with this model"})
+    found, bodies = ask(refusal, GOOD, times=3)
+    assert len(found) == 3 and ["logprobs" in b for b in bodies] == [True, False, False, False]
+    _, bodies = ask(httpx.Response(422, text="unknown field: seed, logprobs"), GOOD)
+    assert not {"seed", "logprobs"} & set(bodies[1])
+    with pytest.raises(TeacherError, match="refuses the request"):
+        ask(httpx.Response(400, text="logprobs, again and again"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "This model's maximum context length is 2048 tokens, however you requested 4000",
+        '{"code": "context_length_exceeded"}',
+        "the prompt is too long",
+    ],
+)
+def test_a_prompt_too_long_for_the_server_is_a_sample_cut_short(text: str) -> None:
+    (found,), _ = ask(httpx.Response(400, text=text))
+    assert (found.text, found.finish_reason) == ("", "length")
+
+
+def test_a_real_server_with_faults_answers_everything_in_the_end() -> None:
+    dice = random.Random(0)
+    faults: list[Callable[[], tuple[int, bytes] | None]] = [
+        lambda: (500, b"oops"),
+        lambda: (429, b"busy"),
+        lambda: (200, b'{"choices'),
+        *[lambda: None] * 7,
+    ]
+
+    async def work(url: str) -> list[Completion]:
+        engine, slots = OpenAIEngine(make_config(url, concurrency=16, timeout_s=120)), asyncio.Semaphore(16)
+
+        async def one(index: int) -> Completion:
+            async with slots:
+                return await engine.chat(ASKED, Request(temperature=1, max_tokens=9, index=index))
+
+        found = await asyncio.gather(*(one(n) for n in range(200)))
+        await engine.close()
+        return found
+
+    with Endpoint(broken=lambda n: dice.choice(faults)()) as endpoint:
+        found = asyncio.run(work(endpoint.url))
+        first = [c.text for c in found]
+        assert len(first) == 200 and endpoint.requests > 220 and len(endpoint.asked) == 200
+        assert first == [c.text for c in asyncio.run(work(endpoint.url))], "the seed decides, not the order"
+
+
+def test_the_probe_tells_what_to_change() -> None:
+    with Endpoint() as endpoint:
+        probe_endpoint(make_config(endpoint.url))
+        probe_endpoint(make_config(endpoint.url + "/"))
+    for url, part in ((endpoint.url, "start the server"), ("http://[::bad/v1", "correct the address")):
+        with pytest.raises(PrerequisiteError, match=part):
+            probe_endpoint(make_config(url))
+
+
+def test_the_identity_changes_with_the_model_and_the_place() -> None:
+    names = {OpenAIEngine(make_config(**f)).identity for f in ({}, {"revision": "2"}, {"url": "http://other/v1"})}
+    assert len(names) == 3
+    assert OpenAIEngine(make_config("http://x/v1/")).identity == OpenAIEngine(make_config("http://x/v1")).identity
