@@ -5,9 +5,8 @@
 On a machine without a GPU put DS_ACCELERATOR=cpu in front, and --num_accelerators N for N ranks.
 """
 
-import sys
-
+from rdistill.train.rank import leave
 from rdistill.train.sft import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -5,7 +5,6 @@
 Reads RUN/data/pairs.parquet and RUN/models/sft; writes RUN/models/dpo and RUN/stages/dpo.
 """
 
-import sys
 from typing import Any
 
 import torch
@@ -140,8 +139,8 @@ def train(run: RunFolder, config: Config) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one rank; returns the exit code."""
-    return rank.main(train, argv)
+    return rank.main("dpo", train, argv)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    rank.leave(main())

@@ -11,9 +11,10 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rdistill.config import Config, TrainConfig, load_config
 from rdistill.errors import RdistillError
@@ -22,8 +23,8 @@ from rdistill.run import RunFolder
 WATCH_STDIN = "RDISTILL_WATCH_STDIN"  # set by our launcher: its death closes the ranks' standard input
 
 
-def main(stage: Callable[[RunFolder, Config], None], argv: list[str] | None = None) -> int:
-    """Parse `CONFIG [key=value ...]`, run one rank of the stage; returns the exit code."""
+def main(name: str, stage: Callable[[RunFolder, Config], None], argv: list[str] | None = None) -> int:
+    """Parse `CONFIG [key=value ...]`, run one rank of the stage `name`; returns the exit code."""
     parser = argparse.ArgumentParser(description="Train one stage of a run whose data exist.")
     parser.add_argument("config", help="the run's YAML file")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
@@ -36,7 +37,13 @@ def main(stage: Callable[[RunFolder, Config], None], argv: list[str] | None = No
         config = load_config(args.config, args.overrides)
         assert config.run_dir is not None
         prepare_process()
-        stage(RunFolder(config.run_dir), config)
+        run, began = RunFolder(config.run_dir), time.monotonic()
+        by_hand = os.environ["RANK"] == "0" and not os.environ.get(WATCH_STDIN)
+        if by_hand:
+            run.metrics(name).unlink(missing_ok=True)
+        stage(run, config)
+        if by_hand:
+            record_done(name, run, config, time.monotonic() - began)
     except RdistillError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         return error.exit_code
@@ -45,6 +52,15 @@ def main(stage: Callable[[RunFolder, Config], None], argv: list[str] | None = No
     finally:
         leave_group()
     return 0
+
+
+def record_done(name: str, run: RunFolder, config: Config, seconds: float) -> None:
+    """Training by hand ends as a stage of `rdistill run` does: with the student's card and a manifest."""
+    from rdistill.infer.card import write_card
+    from rdistill.stages import BY_NAME, write_manifest
+
+    write_card(run.model(name), config)
+    write_manifest(BY_NAME[name], run, config, run.read_result(name), seconds)
 
 
 def _end_with_launcher() -> None:
@@ -93,6 +109,13 @@ def leave_group() -> None:
     if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
         with contextlib.suppress(RuntimeError):
             torch.distributed.destroy_process_group()
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once: DeepSpeed's threads may abort a slow teardown after all work is done and on disk."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def load_tokenizer(folder: str | Path) -> Any:

@@ -5,7 +5,6 @@
 Reads RUN/data/sft.parquet and the student; writes RUN/models/sft and RUN/stages/sft.
 """
 
-import sys
 from typing import Any
 
 import torch
@@ -53,8 +52,8 @@ def train(run: RunFolder, config: Config) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one rank; returns the exit code."""
-    return rank.main(train, argv)
+    return rank.main("sft", train, argv)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    rank.leave(main())

@@ -63,6 +63,11 @@ class PackedTraining:
     """A mixin for a TRL trainer; call `plan` before `train`."""
 
     loss_is_scaled_for_ga = True
+    # Of the trainer that this is mixed into:
+    args: Any
+    accelerator: Any
+    state: Any
+    is_world_process_zero: Any
 
     def plan(self, data: TokenData, config: TrainConfig, seed: int, metrics: Path) -> None:
         """Draw every step's rows and this rank's micro-batches."""
@@ -121,7 +126,7 @@ class PackedTraining:
 
     def count(self, name: str, amount: float | torch.Tensor) -> None:
         """Add to a metric that is summed over the log interval and over ranks."""
-        amount = amount.detach() if torch.is_tensor(amount) else amount
+        amount = amount.detach() if isinstance(amount, torch.Tensor) else amount
         self.totals[name] = self.totals.get(name, 0.0) + amount
 
     def summarise(self, totals: dict[str, float]) -> dict[str, float]:
@@ -190,6 +195,7 @@ def finish(trainer: Any, tokenizer: Any, run: RunFolder, stage: str) -> None:
     seconds = time.monotonic() - trainer.began
     probe = pack(trainer.data.groups[:2])
     saved = save_checked(trainer, tokenizer, run.model(stage), probe)
+    trainer.accelerator.wait_for_everyone()
     if not trainer.is_world_process_zero():
         return
     result = {
