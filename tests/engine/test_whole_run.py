@@ -162,6 +162,21 @@ def marked_processes(mark: str) -> list[str]:
     return found
 
 
+def test_a_stage_trained_by_hand_is_done(finished: RunFolder, checkout: Path) -> None:
+    ranks = ["--num_accelerators", "2", "--master_port", "29611"]
+    script = [str(checkout / "pipelines/train_dpo.py"), str(finished.config), "dpo.beta=0.3"]
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "deepspeed"), *ranks, *script],
+        env=os.environ | {"DS_ACCELERATOR": "cpu", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    ran, _ = again(finished, checkout, "dpo.beta=0.3", until="dpo")
+    assert ran == []
+
+
 def test_late_option_reruns_the_late_stages_alone(finished: RunFolder, checkout: Path) -> None:
     ran, _ = again(finished, checkout, "dpo.beta=0.2")
     assert ran == ["dpo", "evaluate", "report"]
