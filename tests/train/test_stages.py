@@ -1,0 +1,155 @@
+"""The stages as users run them: real `deepspeed`, one rank and two, on a tiny student made on the spot."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from safetensors.torch import load_file, save_file
+from train_helpers import make_run
+
+from rdistill.config import dump_config, load_config
+from rdistill.errors import DataError, TrainError
+from rdistill.run import RunFolder
+from rdistill.train.launch import launch
+
+pytestmark = pytest.mark.engine
+ROOT = Path(__file__).parents[2]
+EXACT = {"dtype": "float32", "batch_size": 5, "micro_batch_size": 2, "log_every": 1}
+
+
+def start(root: Path, stage: str, **options) -> list[dict]:
+    """Launch a stage of a tiny run; returns its metrics lines."""
+    path = root / "config.yaml"
+    if not path.exists():
+        make_run(root)
+    config = load_config(path, [f"{stage}.{k}={json.dumps(v)}" for k, v in options.items()])
+    run = RunFolder(root)
+    run.result(stage).unlink(missing_ok=True)
+    run.config.write_text(dump_config(config))
+    launch(stage, run, config)
+    return [json.loads(line) for line in run.metrics(stage).read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def one_rank(tmp_path_factory):
+    root = tmp_path_factory.mktemp("one")
+    return root, start(root, "sft", **EXACT, ranks=1, epochs=2), start(root, "dpo", **EXACT, ranks=1, epochs=2)
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory):
+    root = tmp_path_factory.mktemp("two")
+    return root, start(root, "sft", **EXACT, ranks=2, epochs=2), start(root, "dpo", **EXACT, ranks=2, epochs=2)
+
+
+def test_two_ranks_train_the_curve_of_one(one_rank, two_ranks):
+    for ours, theirs in zip(one_rank[1:], two_ranks[1:], strict=True):
+        assert [r["step"] for r in ours] == list(range(1, 7)) == [r["step"] for r in theirs]
+        assert [r["loss"] for r in ours] == pytest.approx([r["loss"] for r in theirs], rel=1e-4)
+    one, two = (load_file(r[0] / "models" / "dpo" / "model.safetensors") for r in (one_rank, two_ranks))
+    assert one.keys() == two.keys()
+    assert max((one[k] - two[k]).abs().max().item() for k in one) < 1e-3
+
+
+def test_dpo_starts_at_margin_zero_and_learns(one_rank, two_ranks):
+    for root, sft, dpo in (one_rank, two_ranks):
+        assert sft[-1]["loss"] < sft[0]["loss"]
+        assert dpo[0]["margin"] == pytest.approx(0, abs=1e-5)
+        assert dpo[-1]["margin"] > 0
+        assert dpo[-1]["epoch"] == 2
+        result = RunFolder(root).read_result("dpo")
+        assert result["step0_drift"] < 1e-6
+        assert not result["reference_reused"]
+
+
+def test_the_result_counts_and_the_model_is_whole(two_ranks):
+    root = two_ranks[0]
+    result = RunFolder(root).read_result("sft")
+    assert (result["rows"], result["refused"], result["steps"], result["ranks"]) == (12, {}, 6, 2)
+    assert result["tokens"] == 2 * result["tokens_per_epoch"]
+    assert 0 < result["supervised_share"] < 1
+    assert {"tokenizer.json", "chat_template.jinja", "model.safetensors"} <= {
+        p.name for p in (root / "models" / "sft").iterdir()
+    }
+    student, trained = (load_file(root / d / "model.safetensors") for d in ("student", "models/sft"))
+    assert student.keys() == trained.keys()
+
+
+def test_a_second_dpo_reads_its_reference_back(one_rank):
+    root = one_rank[0]
+    start(root, "dpo", **EXACT, ranks=1, beta=0.2)
+    assert RunFolder(root).read_result("dpo")["reference_reused"]
+
+
+@pytest.mark.parametrize("settings", ["zero3", "cpu"])
+def test_lora_and_zero3_save_every_tensor_merged(one_rank, tmp_path, settings):
+    deepspeed = str(ROOT / "configs" / "deepspeed" / f"{settings}.json")
+    start(tmp_path, "sft", ranks=2, deepspeed=deepspeed, lora={"rank": 4}, learning_rate=1e-2, dtype="float32")
+    student, trained = (load_file(tmp_path / d / "model.safetensors") for d in ("student", "models/sft"))
+    assert student.keys() == trained.keys()
+    assert any((student[k] != trained[k]).any() for k in student)
+
+
+def test_zero3_without_lora_saves_every_tensor(tmp_path):
+    start(tmp_path, "sft", ranks=2, deepspeed=str(ROOT / "configs" / "deepspeed" / "zero3.json"))
+    student, trained = (load_file(tmp_path / d / "model.safetensors") for d in ("student", "models/sft"))
+    assert {k: v.shape for k, v in student.items()} == {k: v.shape for k, v in trained.items()}
+
+
+def test_a_failed_rank_is_one_sentence(tmp_path):
+    make_run(tmp_path)
+    with pytest.raises(DataError, match="none of 12 rows can be trained on"):
+        start(tmp_path, "sft", ranks=2, max_length=4)
+
+
+def test_a_loss_that_is_not_finite_stops_the_stage(tmp_path):
+    make_run(tmp_path)
+    weights = load_file(tmp_path / "student" / "model.safetensors")
+    weights["model.norm.weight"].fill_(float("nan"))
+    save_file(weights, tmp_path / "student" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(TrainError, match="loss is nan at step 1; lower learning_rate"):
+        start(tmp_path, "sft", ranks=1)
+
+
+def test_the_script_runs_by_hand(tmp_path):
+    path = make_run(tmp_path)
+    command = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_accelerators", "1", "--master_port", "29611"]
+    done = subprocess.run(
+        [*command, str(ROOT / "pipelines" / "train_sft.py"), str(path), "sft.epochs=1"],
+        env=os.environ | {"DS_ACCELERATOR": "cpu", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert RunFolder(tmp_path).read_result("sft")["rows"] == 12
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_no_rank_outlives_the_command(tmp_path, how):
+    config = make_run(tmp_path)
+    code = (
+        "import sys; from rdistill.config import load_config; from rdistill.run import RunFolder;"
+        "from rdistill.train.launch import launch;"
+        f"launch('sft', RunFolder({str(tmp_path)!r}), load_config({str(config)!r}, ['sft.ranks=2']))"
+    )
+    run = RunFolder(tmp_path)
+    path = load_config(config, ["sft.ranks=2", "sft.epochs=5000"])
+    run.config.write_text(dump_config(path))
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    deadline = time.monotonic() + 240
+    while not run.metrics("sft").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    children = psutil.Process(parent.pid).children(recursive=True)
+    assert len(children) >= 3
+    parent.send_signal(how)
+    assert parent.wait(30) != 0
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive
