@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rdistill.config import SandboxConfig, VllmConfig
-from rdistill.errors import ConfigError, DataError
+from rdistill.errors import ConfigError, DataError, TeacherError
 from rdistill.infer.card import find_student
 from rdistill.infer.concise import ASK_MODES, Student
-from rdistill.models import check_model
+from rdistill.models import cache_folder, check_model
 from rdistill.records import Message, Record
 from rdistill.teacher.engines import start_vllm
 from rdistill.tools import make_tools
@@ -74,7 +74,10 @@ def _question(row: dict[str, Any], default_id: str, mode: str, where: str) -> Qu
 
 
 def answer_all(run_or_model: str, questions: list[Question]) -> Iterator[dict[str, Any]]:
-    """Answers in the order of the questions: {"id", "answer", "mode", "tokens", "confidence", ...}."""
+    """Answers in the order of the questions: {"id", "answer", "mode", "tokens", "confidence", ...}.
+
+    Raises: ConfigError for a mode that was not trained; PrerequisiteError or TeacherError if the model is not served.
+    """
     model, card = find_student(run_or_model)
     check_model(model, "RUN_OR_MODEL")
     trained = {"concise": "direct", "hidden": "explain"}
@@ -82,8 +85,12 @@ def answer_all(run_or_model: str, questions: list[Question]) -> Iterator[dict[st
         if trained.get(q.mode, q.mode) not in card.prompts:
             raise ConfigError(f"mode {q.mode!r} was not trained; this student has {', '.join(card.prompts)}")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    with _noise_to(Path(os.devnull)):
-        answers = asyncio.run(_answer_all(model, card, questions))
+    log = _log_file()
+    try:
+        with _noise_to(log):
+            answers = asyncio.run(_answer_all(model, card, questions))
+    except TeacherError as error:
+        raise TeacherError(f"{error} ({log})") from None
     yield from answers
 
 
@@ -95,6 +102,17 @@ async def _answer_all(model: str, card: Any, questions: Iterable[Question]) -> l
     finally:
         await engine.close()
     return [{"id": q.id} | a.model_dump(mode="json") for q, a in zip(questions, found, strict=True)]
+
+
+def _log_file() -> Path:
+    """Where the engine's own output goes: the newest `ask` in the cache folder."""
+    path = cache_folder() / "ask.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError:
+        return Path(os.devnull)
+    return path
 
 
 @contextlib.contextmanager

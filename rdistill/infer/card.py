@@ -37,7 +37,7 @@ def read_card(folder: Path) -> Card:
     try:
         return Card.model_validate_json((folder / CARD).read_text())
     except OSError:
-        return Card(prompts=StudentConfig.model_fields["prompts"].default, marker="####")
+        return Card(prompts=StudentConfig.model_fields["prompts"].default, marker="####", tools=["calculator"])
     except ValueError as error:
         raise DataError(
             f"{folder / CARD}: not a student card ({type(error).__name__}); train the model again"

@@ -1,0 +1,241 @@
+"""Evaluation with a scripted engine: who is asked what, what is counted, and the scorecard's shape."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import Reply, ScriptedEngine
+
+from rdistill.config import Config
+from rdistill.errors import DataError, TeacherError
+from rdistill.evaluate import models
+from rdistill.evaluate.models import answer_verifiers, evaluate_models, group_by_weights
+from rdistill.evaluate.scorecard import paired_tests, score
+from rdistill.ledger import Ledger
+from rdistill.records import Message, Problem
+from rdistill.run import RunFolder
+from rdistill.teacher.engine import Request
+
+
+def make_config(**fields: Any) -> Config:
+    tree: dict[str, Any] = {
+        "name": "t",
+        "prompts": {"sources": [{"task": "word_problems", "size": 9}]},
+        "teacher": {"model": "big", "vllm": {"tensor_parallel_size": 4}},
+        "verify": {"verifiers": [{"name": "math"}, {"name": "format"}], "workers": 1, "timeout_s": 60},
+        "student": {"model": "small", "revision": "abc"},
+    }
+    return Config.model_validate(tree | fields)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """A run with ten test problems and two trained students."""
+    run = RunFolder(tmp_path / "run")
+    problems = [
+        Problem(
+            id=f"p{n}",
+            messages=[{"role": "user", "content": f"What is {n} + 1?"}],
+            gold=str(n + 1),
+            cluster=f"c{n}",
+            split="test" if n < 10 else "train",
+        )
+        for n in range(12)
+    ]
+    with Ledger(run.ledger) as ledger:
+        ledger.write(problems)
+    for stage in ("sft", "dpo"):
+        run.write_result(stage, {"steps": 5})
+        run.model(stage).mkdir(parents=True)
+        (run.model(stage) / "model.safetensors").write_text(stage)
+    return run
+
+
+class Served:
+    """Scripted engines instead of vLLM: the number of right answers of each model, and what was started."""
+
+    right = {"small": 1, "sft": 5, "dpo": 6, "big": 8}
+
+    def __init__(self) -> None:
+        self.started: list[tuple[str, str | None, int]] = []
+        self.engines: list[ScriptedEngine] = []
+
+    async def start(self, model: str, revision: str | None, options: Any, **_: Any) -> ScriptedEngine:
+        name = Path(model).name
+        self.started.append((name, revision, options.tensor_parallel_size))
+
+        def script(messages: list[Message], request: Request) -> Reply:
+            question = next(m["content"] for m in messages if m["content"].startswith("What is"))
+            number = int(question.split()[2])
+            value = number + 1 if number < self.right[name] else number + 5
+            is_direct = "only" in messages[0]["content"]
+            return Reply(str(value)) if is_direct else Reply(f"{number} + 1 is what is asked.\n#### {value}")
+
+        self.engines.append(ScriptedEngine(script, identity=f"scripted:{name}", delay_s=0.001))
+        return self.engines[-1]
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Served:
+    served = Served()
+    monkeypatch.setattr(models, "start_vllm", served.start)
+
+    async def start_teacher(config: Config) -> ScriptedEngine:
+        teacher = config.teacher
+        return await served.start(teacher.model, teacher.revision, teacher.vllm)
+
+    monkeypatch.setattr(models, "start_teacher", start_teacher)
+    return served
+
+
+def evaluate(run: RunFolder, config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The stage's result and the scorecard."""
+    with Ledger(run.ledger) as ledger:
+        result = asyncio.run(evaluate_models(run, config, ledger))
+    return result, json.loads(run.scorecard.read_text())
+
+
+def test_the_scorecard_is_as_the_contract_says(run: RunFolder, served: Served) -> None:
+    result, card = evaluate(run, make_config())
+    assert {m: set(modes) for m, modes in card["models"].items()} == {
+        "base": {"explain", "direct"},
+        "sft": {"explain", "direct"},
+        "dpo": {"explain", "direct"},
+        "teacher": {"explain"},
+    }
+    for model, share in {"base": 0.1, "sft": 0.5, "dpo": 0.6, "teacher": 0.8}.items():
+        for mode, found in card["models"][model].items():
+            assert found["accuracy"] == result[f"{model} {mode}"] == share
+            low, high = found["accuracy_ci"]
+            assert found["n"] == 10 and 0 <= low < share < high <= 1
+            assert set(found["latency_s"]) == {"p50", "p95", "p99"} and found["tokens_per_s"] > 0
+            assert 0 <= found["ece"] <= 1 and found["truncated"] == found["unverifiable"] == 0
+    assert card["models"]["sft"]["direct"]["output_tokens_mean"] == 1
+    assert card["models"]["sft"]["explain"]["output_tokens_mean"] == 9
+    assert (card["pairs_invalid"], card["leakage"]) == (0, 0)
+    (test,) = [t for t in card["paired"] if (t["first"], t["second"], t["mode"]) == ("base", "dpo", "direct")]
+    assert (test["won"], test["lost"], test["difference"]) == (5, 0, 0.5)
+    assert all(engine.is_closed for engine in served.engines)
+
+
+def test_every_answer_has_its_row(run: RunFolder, served: Served) -> None:
+    evaluate(run, make_config())
+    rows = [json.loads(line) for line in (run.scorecard.parent / "answers.jsonl").read_text().splitlines()]
+    assert len(rows) == 7 * 10
+    row = next(r for r in rows if (r["model"], r["mode"], r["problem_id"]) == ("base", "explain", "p3"))
+    assert row["question"] == "What is 3 + 1?" and row["answer"] == "8" and row["gold"] == "4"
+    assert (row["status"], row["reason"], row["finish_reason"]) == ("fail", "WRONG_ANSWER", "stop")
+
+
+def test_all_is_greedy_and_each_mode_has_its_own_prompt_and_limit(run: RunFolder, served: Served) -> None:
+    evaluate(run, make_config(evaluate={"models": ["sft"], "max_tokens": {"explain": 50, "direct": 7}}))
+    (engine,) = served.engines
+    assert {request.temperature for _, request in engine.calls} == {0}
+    asked = {(m[0]["content"], r.max_tokens) for m, r in engine.calls}
+    assert asked == {
+        ("Reason step by step, then give the final answer after '####'.", 50),
+        ("Give the final answer only.", 7),
+    }
+
+
+def test_students_keep_their_revision_and_one_device(run: RunFolder, served: Served) -> None:
+    evaluate(run, make_config())
+    assert served.started == [("small", "abc", 1), ("sft", None, 1), ("dpo", None, 1), ("big", None, 4)]
+
+
+def test_models_of_equal_weights_share_an_engine(run: RunFolder, served: Served) -> None:
+    same = {"teacher": {"model": "small", "revision": "abc"}}
+    assert group_by_weights(run, make_config(**same)) == [["base", "teacher"], ["sft"], ["dpo"]]
+    evaluate(run, make_config(**same))
+    assert [name for name, _, _ in served.started] == ["small", "sft", "dpo"]
+    other = {"teacher": {"model": "small"}}
+    assert group_by_weights(run, make_config(**other))[0] == ["base"], "another revision is another model"
+
+
+def test_a_student_that_was_not_trained_is_left_out(run: RunFolder, served: Served) -> None:
+    run.write_result("dpo", {"skipped": "no pairs"})
+    _, card = evaluate(run, make_config())
+    assert set(card["models"]) == {"base", "sft", "teacher"}
+
+
+def test_a_second_evaluation_asks_nothing_and_keeps_its_speeds(run: RunFolder, served: Served) -> None:
+    _, first = evaluate(run, make_config())
+    calls = sum(len(e.calls) for e in served.engines)
+    _, second = evaluate(run, make_config())
+    assert sum(len(e.calls) for e in served.engines) == calls
+    assert second == first
+    _, fewer = evaluate(run, make_config(evaluate={"limit": 4}))
+    assert fewer["models"]["sft"]["direct"]["n"] == 4
+
+
+def test_a_teachers_chain_costs_all_its_tokens(run: RunFolder, served: Served) -> None:
+    _, card = evaluate(
+        run, make_config(teacher={"model": "big", "mode": "critique_revise"}, evaluate={"models": ["teacher"]})
+    )
+    once = 9
+    assert card["models"]["teacher"]["explain"]["output_tokens_mean"] == 3 * once
+
+
+def test_an_answer_at_its_limit_is_judged_by_what_it_says(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def start(*_: Any, **__: Any) -> ScriptedEngine:
+        return ScriptedEngine(lambda messages, request: Reply("It is 1 and\n#### 1", "length"))
+
+    monkeypatch.setattr(models, "start_vllm", start)
+    _, card = evaluate(run, make_config(evaluate={"models": ["base"], "modes": ["explain"]}))
+    found = card["models"]["base"]["explain"]
+    assert (found["accuracy"], found["truncated"], found["unverifiable"]) == (0.1, 10, 0)
+
+
+def test_a_failing_engine_is_closed_and_names_its_cause(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = ScriptedEngine(fail_at=3)
+
+    async def start(*_: Any, **__: Any) -> ScriptedEngine:
+        return engine
+
+    monkeypatch.setattr(models, "start_vllm", start)
+    with pytest.raises(ExceptionGroup) as caught:
+        evaluate(run, make_config(evaluate={"models": ["base"]}))
+    from rdistill.errors import first_cause
+
+    assert isinstance(first_cause(caught.value), TeacherError) and engine.is_closed
+    assert not run.scorecard.exists()
+
+
+def test_an_empty_split_cannot_be_measured(run: RunFolder) -> None:
+    with pytest.raises(DataError, match="split 'dev' is empty"):
+        evaluate(run, make_config(evaluate={"split": "dev"}))
+
+
+def test_form_alone_does_not_decide_unless_nothing_else_does() -> None:
+    def names(*specs: dict) -> list[str]:
+        return [s.name for s in answer_verifiers(make_config(verify={"verifiers": list(specs)}))]
+
+    assert names({"name": "math"}, {"name": "format"}, {"name": "code", "required": False}) == ["math"]
+    assert names({"name": "format"}) == ["format"]
+
+
+def row(number: int, status: str, confidence: float | None) -> dict[str, Any]:
+    return {
+        "model": "base",
+        "mode": "direct",
+        "problem_id": str(number),
+        "status": status,
+        "finish_reason": "stop",
+        "output_tokens": number,
+        "seconds": 1.0,
+        "confidence": confidence,
+    }
+
+
+def test_a_score_without_confidence_has_no_calibration() -> None:
+    found = score([row(1, "pass", None), row(2, "unverifiable", None)], None)
+    assert (found["ece"], found["tokens_per_s"], found["unverifiable"], found["accuracy"]) == (None, None, 1, 0.5)
+
+
+def test_pairs_of_models_are_compared_item_by_item_whatever_their_order() -> None:
+    base = [row(n, "pass" if n < 2 else "fail", None) for n in range(6)]
+    sft = [row(n, "pass" if n > 1 else "fail", None) | {"model": "sft"} for n in reversed(range(6))]
+    (test,) = paired_tests({("sft", "direct"): sft, ("base", "direct"): base, ("dpo", "explain"): base})
+    assert (test["first"], test["second"], test["won"], test["lost"]) == ("base", "sft", 4, 2)
