@@ -101,8 +101,10 @@ def table(run: RunFolder, kind: type[Record]) -> dict[str, Any]:
 def compare(whole: RunFolder, killed: RunFolder) -> dict[str, Any]:
     lost = duplicated = 0
     identical = True
+    rows = {}
     for kind in KINDS:
         expected, found = table(whole, kind), table(killed, kind)
+        rows[f"{kind.__name__.lower()}s"] = len(found)
         lost += len(expected.keys() - found.keys())
         duplicated += len(found.keys() - expected.keys())
         identical &= expected == found
@@ -110,7 +112,7 @@ def compare(whole: RunFolder, killed: RunFolder) -> dict[str, Any]:
     duplicated += len(places) - len(set(places))
     for name in ("sft_data", "pairs_data"):
         identical &= getattr(whole, name).read_bytes() == getattr(killed, name).read_bytes()
-    return {"lost": lost, "duplicated": duplicated, "identical": identical, "samples": len(places)}
+    return {"lost": lost, "duplicated": duplicated, "identical": identical and all(rows.values()), **rows}
 
 
 def benchmark(kills: int, problems: int, seed: int, folder: Path) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from rdistill.errors import ConfigError, RdistillError, first_cause
 
 app = typer.Typer(
     help="Distil a teacher's verified reasoning and preferences into a small, concise student.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -63,7 +62,10 @@ def init(path: Annotated[Path, typer.Argument(help="The file to write.")] = Path
 
     if path.exists():
         raise ConfigError(f"{path} exists; name another file, or move it away")
-    path.write_text(STARTER)
+    try:
+        path.write_text(STARTER)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written ({error.strerror}); name another file") from None
     out.print(f"{path} written. Edit it, then: rdistill check {path}; rdistill run {path}")
 
 
@@ -280,7 +282,7 @@ def _print_outcome(config: Any) -> None:
 def main() -> None:
     """Run the command line; every error the user can mend is one sentence and an exit code."""
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="rdistill")
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except SystemExit as stop:

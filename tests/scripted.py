@@ -25,12 +25,12 @@ class Reply(NamedTuple):
 
 
 def reply_to(messages: list[Message], draw: int) -> Reply:
-    """Add the numbers of the last question: right half of the time, sometimes cut short, never twice the same length.
+    """Add the last two numbers of the last question: right half of the time, sometimes cut short, of many lengths.
 
     The mistakes, the length and the cuts are drawn by a hash of the messages and `draw`.
     """
     question = next(m["content"] for m in reversed(messages) if m["role"] == "user" and re.search(r"\d", m["content"]))
-    numbers = [int(n) for n in re.findall(r"\d+", question)]
+    numbers = [int(n) for n in re.findall(r"\d+", question)[-2:]]
     dice = int(content_id(messages, draw)[:8], 16)
     value = sum(numbers) + (0 if dice % 10 < 5 else 1 + dice % 7)
     rationale = FILLER * (1 + dice // 10 % 4) + " + ".join(map(str, numbers)) + f" = {value}."

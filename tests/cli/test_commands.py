@@ -1,0 +1,361 @@
+"""Every command on a real small run: what it prints, what it writes, and how it says no."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from command import rdistill
+from rich.console import Console
+from scripted import Endpoint, Reply, ScriptedEngine
+
+from rdistill import process
+from rdistill.config import load_config
+from rdistill.infer import ask as ask_module
+from rdistill.infer.card import Card
+from rdistill.ledger import Ledger
+from rdistill.lineage import lineage, print_lineage
+from rdistill.records import Example, Pair, Problem, Sample, Verdict
+from rdistill.report.table import print_scorecard
+from rdistill.run import RunFolder
+from rdistill.stages import STAGE_NAMES
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, RunFolder]]:
+    """A config and its run, done until the pairs."""
+    folder = tmp_path_factory.mktemp("made")
+    rows = [{"prompt": f"Item {n}: what is {n} + {n * 3 % 50}?", "gold": n + n * 3 % 50} for n in range(20)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with Endpoint() as endpoint:
+        config = {
+            "name": "made",
+            "prompts": {"sources": [{"path": "rows.jsonl"}], "near_duplicate": 1, "test_fraction": 0.2},
+            "teacher": {"engine": "openai", "model": "m", "base_url": endpoint.url},
+            "verify": {"timeout_s": 60, "workers": 1},
+            "student": {"model": "bundled:smollm2-135m-instruct"},
+        }
+        (folder / "made.yaml").write_text(yaml.safe_dump(config))
+        done = rdistill("run", folder / "made.yaml", "--run-dir", folder / "run", "--until", "pair")
+        assert done.code == 0, done.err
+        yield folder / "made.yaml", RunFolder(folder / "run")
+
+
+def error(done: Any) -> str:
+    (line,) = done.err.strip().splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+# run
+
+
+def test_run_again_skips_what_is_done(made: tuple[Path, RunFolder]) -> None:
+    done = rdistill("run", made[0], "--run-dir", made[1].root, "--until", "pair")
+    assert done.code == 0
+    assert [line.split() for line in done.err.splitlines()] == [[name, "done"] for name in STAGE_NAMES[:5]]
+
+
+def test_the_resolved_config_repeats_the_run_from_anywhere(
+    made: tuple[Path, RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = rdistill("run", made[1].config, "--until", "pair")
+    assert done.code == 0 and "starts" not in done.err
+    assert not list(tmp_path.iterdir())
+    assert load_config(made[1].config).run_dir == str(made[1].root)
+
+
+def test_the_announcement_names_the_field_that_changed(made: tuple[Path, RunFolder]) -> None:
+    done = rdistill(
+        "check",
+        made[0],
+        "--run-dir",
+        made[1].root,
+        "pair.concise_ratio=0.5",
+        "teacher.engine=vllm",
+        "teacher.model=bundled:smollm2-135m-instruct",
+        "--json",
+    )
+    stages = json.loads(done.out)["stages"]
+    assert stages["prompts"] == "done" and stages["generate"].startswith("teacher.")
+    assert stages["verify"] == "generate ran again"
+
+
+def test_a_stage_by_name_wants_its_inputs(made: tuple[Path, RunFolder], tmp_path: Path) -> None:
+    done = rdistill("pair", made[0], "--run-dir", tmp_path / "new")
+    assert done.code == 2
+    assert "stage pair needs stage select, which is not done; run: rdistill run" in error(done)
+
+
+# show
+
+
+def test_show_walks_from_any_row_to_its_family(made: tuple[Path, RunFolder]) -> None:
+    run = made[1]
+    ledger = Ledger(run.ledger, read_only=True)
+    pair = next(ledger.rows(Pair))
+    sample, problem = ledger.get(Sample, pair.chosen_id), ledger.get(Problem, pair.problem_id)
+    assert sample and problem
+    example = next((e for e in ledger.rows(Example) if e.sample_id == sample.id), next(ledger.rows(Example)))
+    for row_id in (problem.id, sample.id, pair.id):
+        found = json.loads(rdistill("show", run.root, row_id, "--json").out)
+        assert found["problem"]["id"] == problem.id
+        assert pair.id in [p["id"] for p in found["pairs"]]
+        (shown,) = [s for s in found["samples"] if s["id"] == sample.id]
+        assert [v["status"] for v in shown["verdicts"]] == ["pass"]
+    found = json.loads(rdistill("show", run.root, example.id, "--json").out)
+    assert example.id in [e["id"] for s in found["samples"] for e in s["examples"]]
+    text = rdistill("show", run.root, pair.id).out
+    assert f"> pair {pair.id}" in " ".join(text.split()) and "#### " in text and "math 1: pass OK" in text
+
+
+def test_show_takes_the_first_digits_and_refuses_what_is_not_one_row(made: tuple[Path, RunFolder]) -> None:
+    run = made[1]
+    ids = [s.id for s in Ledger(run.ledger, read_only=True).rows(Sample)]
+    assert rdistill("show", run.root, ids[0][:12]).code == 0
+    common = next(c for c in "0123456789abcdef" if sum(i.startswith(c) for i in ids) > 3)
+    for row_id, part in ((common, "give more digits"), ("zzz", "is no row of"), ("", "give more digits")):
+        done = rdistill("show", run.root, row_id)
+        assert done.code == 2 and part in error(done)
+
+
+def test_show_outside_a_run_says_so(tmp_path: Path) -> None:
+    done = rdistill("show", tmp_path, "abc")
+    assert done.code == 2 and "no ledger here; name the folder of a run" in error(done)
+    assert not list(tmp_path.iterdir())
+
+
+def test_hostile_text_is_shown_harmlessly(tmp_path: Path) -> None:
+    hostile = "\x1b[31mred\x1b]0;title\x07 [bold]not bold[/bold] [/] \u202eevil"
+    problem = Problem(
+        id="ab", messages=[{"role": "user", "content": hostile}], gold=hostile, cluster="c", split="train"
+    )
+    sample = Sample.create(
+        problem_id="ab",
+        messages=[{"role": "assistant", "content": hostile}],
+        rationale=None,
+        answer=hostile,
+        finish_reason="stop",
+        usage={},
+        sampling={},
+        engine="e",
+    )
+    verdict = Verdict(
+        sample_id=sample.id, verifier="m", version="1", status="fail", reason="WRONG_ANSWER", detail=hostile
+    )
+    run = RunFolder(tmp_path)
+    with Ledger(run.ledger) as ledger:
+        ledger.write([problem, sample, verdict])
+    out = io.StringIO()
+    print_lineage(lineage(tmp_path, "ab"), Console(file=out, width=200))
+    assert "\x1b" not in out.getvalue() and "\u202e" not in out.getvalue() and "[bold]not bold[/bold]" in out.getvalue()
+
+
+# export
+
+
+def test_export_writes_each_format(made: tuple[Path, RunFolder], tmp_path: Path) -> None:
+    run = made[1]
+    sealed = pq.read_table(run.sft_data).num_rows, pq.read_table(run.pairs_data).num_rows
+    assert min(sealed) > 5
+    for name, files in {"trl": ("sft.jsonl", "dpo.jsonl"), "jsonl": ("sft.jsonl", "pairs.jsonl")}.items():
+        done = rdistill("export", run.root, "--format", name, "--out", tmp_path / name)
+        assert done.code == 0
+        rows = [[json.loads(line) for line in (tmp_path / name / f).read_text().splitlines()] for f in files]
+        assert tuple(map(len, rows)) == sealed
+        if name == "trl":
+            assert set(rows[0][0]) == {"messages"} and set(rows[1][0]) == {"prompt", "chosen", "rejected"}
+    assert rdistill("export", run.root, "--format", "parquet", "--out", tmp_path / "p").code == 0
+    assert (tmp_path / "p" / "sft.parquet").read_bytes() == run.sft_data.read_bytes()
+
+
+def test_export_of_nothing_says_what_to_do(tmp_path: Path) -> None:
+    done = rdistill("export", tmp_path / "none")
+    assert done.code == 2 and "has no data/sft.parquet yet; run it until the select stage" in error(done)
+    assert rdistill("export", tmp_path, "--format", "xml").code == 2
+
+
+# ask
+
+
+@pytest.fixture
+def student(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ScriptedEngine:
+    """A scripted student instead of vLLM."""
+    engine = ScriptedEngine(
+        lambda m, r: Reply("Adding them.\n#### 7" if "step" in m[0]["content"] else "7"), identity="student"
+    )
+
+    async def start(*_: Any, **__: Any) -> ScriptedEngine:
+        return engine
+
+    monkeypatch.setenv("RDISTILL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(ask_module, "start_vllm", start)
+    monkeypatch.setattr(process, "prepare_this_process", lambda: None)
+    return engine
+
+
+MODEL = "bundled:smollm2-135m-instruct"
+
+
+def test_ask_prints_the_answer_alone(student: ScriptedEngine) -> None:
+    done = rdistill("ask", MODEL, "What is 3 + 4?")
+    assert (done.code, done.out, done.err) == (0, "7\n", "")
+    assert rdistill("ask", MODEL, "What is 3 + 4?", "--mode", "hidden").out == "7\n"
+    assert rdistill("ask", MODEL, "What is 3 + 4?", "--mode", "explain").out == "Adding them.\n#### 7\n"
+
+
+def test_ask_gives_json(student: ScriptedEngine) -> None:
+    found = json.loads(rdistill("ask", MODEL, "What is 3 + 4?", "--json").out)
+    assert (found["answer"], found["mode"], found["tokens"]) == ("7", "concise", 1)
+    assert 0 < found["confidence"] <= 1
+
+
+def test_ask_reads_json_lines(student: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = '{"question": "What is 3 + 4?", "id": "a"}\n{"question": "And 4 + 3?", "mode": "hidden"}\n'
+    for arguments in (("-",), ()):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
+        found = [json.loads(line) for line in rdistill("ask", MODEL, *arguments).out.splitlines()]
+        assert [(f["id"], f["mode"], f["answer"], f["reasoning"]) for f in found] == [
+            ("a", "concise", "7", None),
+            ("2", "hidden", "7", "Adding them."),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "part"),
+    [
+        (("none/at/all", "q"), 3, "RUN_OR_MODEL='none/at/all' is no folder here and no hub id"),
+        ((MODEL, "q", "--mode", "loud"), 2, "the question: mode 'loud'; expected one of concise"),
+        ((MODEL, " "), 2, "the question: expected 'question' (text)"),
+        ((MODEL, "-"), 2, "no question; give one as an argument"),
+    ],
+)
+def test_ask_says_what_is_wrong(
+    student: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, arguments: tuple, code: int, part: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    done = rdistill("ask", *arguments)
+    assert (done.code, done.out) == (code, "") and part in error(done)
+
+
+def test_ask_of_an_unfinished_run_says_how_to_finish_it(made: tuple[Path, RunFolder], student: ScriptedEngine) -> None:
+    done = rdistill("ask", made[1].root, "q")
+    assert done.code == 2 and "has no trained student yet; finish it with: rdistill run" in error(done)
+
+
+def test_ask_in_a_mode_that_was_not_trained(student: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ask_module, "find_student", lambda name: (MODEL, Card(prompts={"direct": "d"}, marker="#")))
+    done = rdistill("ask", MODEL, "q", "--mode", "hidden")
+    assert done.code == 2 and "mode 'hidden' was not trained; this student has direct" in error(done)
+
+
+def test_a_failing_student_names_the_log(student: ScriptedEngine, tmp_path: Path) -> None:
+    student.fail_at = 1
+    done = rdistill("ask", MODEL, "q")
+    assert done.code == 4 and str(tmp_path / "cache" / "ask.log") in error(done)
+
+
+# init, help, exit codes
+
+
+def test_init_writes_a_config_that_check_understands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = rdistill("init")
+    assert done.code == 0 and "rdistill check rdistill.yaml" in done.out
+    before = (tmp_path / "rdistill.yaml").read_text()
+    config = load_config(tmp_path / "rdistill.yaml")
+    assert config.answer.marker in config.teacher.system
+    done = rdistill("init")
+    assert done.code == 2 and "rdistill.yaml exists; name another file" in error(done)
+    assert (tmp_path / "rdistill.yaml").read_text() == before
+    done = rdistill("init", tmp_path / "no" / "folder.yaml")
+    assert done.code == 2 and "cannot be written" in error(done)
+    (tmp_path / "train.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n' * 3)
+    assert rdistill("check", "rdistill.yaml").code == 3, "the hub is out of reach here"
+
+
+COMMANDS = ("check", "init", "run", "ask", "show", "export", *STAGE_NAMES[1:])
+
+
+def test_help_teaches() -> None:
+    whole = rdistill("--help")
+    assert whole.code == 0 and rdistill().out == whole.out
+    for command in COMMANDS:
+        assert re.search(rf"^  {command} +\S", whole.out, re.MULTILINE), f"{command} is not listed with what it does"
+        shown = rdistill(command, "--help")
+        assert shown.code == 0 and "Usage: rdistill" in shown.out
+        for line in re.findall(r"^  (-.*|\{?\[?\w+\]?\}?.*)$", shown.out, re.MULTILINE):
+            assert len(line.split()) > 1
+    assert "e.g." in rdistill("check", "--help").out and "dpo.beta=0.2" in rdistill("run", "--help").out
+    assert rdistill("--version").out.startswith("rdistill ")
+
+
+def test_exit_codes() -> None:
+    assert rdistill("chekc").code == 2 and "Did you mean 'check'" in rdistill("chekc").err
+    assert rdistill("check").code == 2 and rdistill("check", "x", "--what").code == 2
+    done = rdistill("check", "no.yaml")
+    assert done.code == 2 and "no.yaml: cannot be read" in error(done) and "name an existing YAML file" in done.err
+
+
+def test_a_fault_of_ours_is_one_line_with_the_way_to_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("odd\n\x1b[31mthing [red]")
+
+    monkeypatch.setattr("rdistill.config.load_config", broken)
+    done = rdistill("check", "x.yaml")
+    assert done.code == 4 and "KeyError" in error(done) and "--debug" in done.err and "[red]" in done.err
+    assert "\x1b" not in done.err
+    with pytest.raises(KeyError):
+        rdistill("--debug", "check", "x.yaml")
+
+
+def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rdistill.config.load_config", stop)
+    done = rdistill("check", "x.yaml")
+    assert done.code == 130 and done.err.startswith("interrupted; what was finished is kept")
+
+
+def test_a_closed_pipe_is_no_failure(checkout: Path) -> None:
+    command = f"{sys.executable} -m rdistill.cli verifiers list --json | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=checkout)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_outcome_is_a_table(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    score = {
+        "n": 200,
+        "accuracy": 0.435,
+        "accuracy_ci": [0.368, 0.504],
+        "output_tokens_mean": 41.2,
+        "latency_s": {"p50": 1.5, "p95": 2, "p99": 3},
+    }
+    test = {
+        "first": "base",
+        "second": "dpo",
+        "mode": "explain",
+        "difference": 0.3,
+        "won": 70,
+        "lost": 10,
+        "p_value": 1e-9,
+    }
+    card = {"models": {"dpo": {"explain": score}}, "paired": [test], "pairs_invalid": 0, "leakage": 0}
+    run.scorecard.parent.mkdir()
+    run.scorecard.write_text(json.dumps(card))
+    out = io.StringIO()
+    print_scorecard(run, Console(file=out, width=200))
+    text = " ".join(out.getvalue().split())
+    assert "dpo explain 200 43.5% 36.8% - 50.4% 41.2 1.50 s" in text
+    assert "dpo vs base, explain: +30.0% (won 70, lost 10, p = 1e-09)" in text
+    assert "invalid pairs: 0, clusters on two sides of the split: 0" in text and f"scorecard: {run.scorecard}" in text
