@@ -41,7 +41,6 @@ def launch(stage: str, run: RunFolder, config: Config) -> None:
     )
     environment = child_environment({WATCH_STDIN: "1"} | ({} if gpus else {"DS_ACCELERATOR": "cpu"}))
     run.stage(stage).mkdir(parents=True, exist_ok=True)
-    run.metrics(stage).unlink(missing_ok=True)
     with log_path.open("w", buffering=1) as log:
         for line in hardware_notes(ranks, on_gpu=gpus > 0):
             print(line, file=log)

@@ -7,6 +7,7 @@ what its loss is (`batch_loss`); everything about DeepSpeed, schedules and check
 import json
 import math
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from rdistill.config import TrainConfig
 from rdistill.errors import TrainError
 from rdistill.run import RunFolder
 from rdistill.train.batches import accumulation, loader, plan_steps, rank_batches
+from rdistill.train.checkpoint import keep_metrics, training_identity, usable_checkpoint
 from rdistill.train.data import TokenData
 from rdistill.train.packing import Batch, pack
 from rdistill.train.progress import progress_line
@@ -118,6 +120,9 @@ class PackedTraining:
         self.count("tokens", inputs.input_ids.numel() if inputs.rows != (-1,) else 0)
         return self.batch_loss(model, inputs) * (self.args.world_size / num_items_in_batch)
 
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """TRL's card is for the hub; the run's report says more."""
+
     # Metrics
 
     def extra_result(self) -> dict[str, Any]:
@@ -191,7 +196,10 @@ def placeholder_dataset() -> Any:
 def finish(trainer: Any, tokenizer: Any, run: RunFolder, stage: str) -> None:
     """Train, save the model checked, and write the stage's result."""
     set_callbacks(trainer)
-    trainer.train()
+    checkpoint = usable_checkpoint(trainer, training_identity(trainer, stage, trainer.args.seed))
+    if trainer.is_world_process_zero():
+        keep_metrics(trainer.metrics_path, checkpoint)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.monotonic() - trainer.began
     probe = pack(trainer.data.groups[:2])
     saved = save_checked(trainer, tokenizer, run.model(stage), probe)
@@ -201,6 +209,7 @@ def finish(trainer: Any, tokenizer: Any, run: RunFolder, stage: str) -> None:
     result = {
         **trainer.data.summary(),
         "steps": trainer.state.global_step,
+        "resumed_from": int(checkpoint.name.rpartition("-")[2]) if checkpoint else None,
         "ranks": trainer.args.world_size,
         "seconds": round(seconds, 1),
         "tokens": int(trainer.tokens),
@@ -211,3 +220,4 @@ def finish(trainer: Any, tokenizer: Any, run: RunFolder, stage: str) -> None:
         **trainer.extra_result(),
     }
     run.write_result(stage, result)
+    shutil.rmtree(trainer.args.output_dir, ignore_errors=True)

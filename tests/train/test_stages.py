@@ -132,6 +132,27 @@ def test_the_script_runs_by_hand(tmp_path):
     assert RunFolder(tmp_path).read_result("sft")["rows"] == 12
 
 
+def test_a_killed_training_goes_on_from_its_checkpoint(one_rank, tmp_path):
+    options = {**EXACT, "ranks": 1, "epochs": 2}
+    started = subprocess.Popen(
+        [sys.executable, "-m", "rdistill.train.sft", str(make_run(tmp_path)), "sft.save_every=2"]
+        + [f"sft.{k}={v}" for k, v in options.items()],
+        cwd=ROOT,
+    )
+    run = RunFolder(tmp_path)
+    deadline = time.monotonic() + 240
+    while (
+        not list(run.stage("sft").glob("checkpoints/checkpoint-4/trainer_state.json")) and time.monotonic() < deadline
+    ):
+        time.sleep(0.01)
+    started.kill()
+    started.wait()
+    lines = start(tmp_path, "sft", **options)
+    assert run.read_result("sft")["resumed_from"] in (4, 6)
+    assert [r["loss"] for r in lines] == [r["loss"] for r in one_rank[1]]
+    assert not (run.stage("sft") / "checkpoints").exists()
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_no_rank_outlives_the_command(tmp_path, how):
     config = make_run(tmp_path)
