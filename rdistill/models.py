@@ -38,7 +38,7 @@ BUNDLED = {
 }
 
 
-HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
+HUB_ID = re.compile(r"(?!.*(?:--|\.\.))\w[\w.-]{0,95}/\w(?:[\w.-]{0,94}\w)?", re.ASCII)
 TOKENIZER_FILES = ["config.json", "tokenizer*", "*.jinja", "vocab*", "merges*", "*_tokens*.json"]
 
 
@@ -90,9 +90,9 @@ def check_hub_model(ref: str, field: str, revision: str | None) -> None:
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-    if isinstance(try_to_load_from_cache(ref, "config.json", revision=revision), str):
-        return
     try:
+        if isinstance(try_to_load_from_cache(ref, "config.json", revision=revision), str):
+            return
         HfApi().model_info(ref, revision=revision, timeout=5)
     except (RepositoryNotFoundError, RevisionNotFoundError):
         raise PrerequisiteError(

@@ -47,7 +47,7 @@ OWNER = "RDISTILL_OWNER"
 # Waits for its parent's death, then kills what the parent started: vLLM's processes outlive a SIGKILL.
 _WATCHDOG = """
 import os, signal, sys, time
-mark, parent = sys.argv[1].encode(), os.getppid()
+mark, parent = sys.argv[1].encode(), int(sys.argv[2])
 while os.getppid() == parent:
     time.sleep(0.3)
 for _ in range(5):
@@ -67,7 +67,7 @@ def watch_over_children() -> None:
     mark = f"{OWNER}={os.environ[OWNER]}"
     # With no output of ours in its hands: whoever reads that must see its end when we end.
     subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _WATCHDOG, mark],
+        [sys.executable, "-I", "-S", "-c", _WATCHDOG, mark, str(os.getpid())],
         env={},
         cwd="/",
         start_new_session=True,
