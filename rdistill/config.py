@@ -5,8 +5,6 @@
 Each stage has one frozen section; unknown keys are refused with the nearest known one. Nothing here loads a model.
 """
 
-import difflib
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -15,19 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from rdistill.contradictions import contradictions
 from rdistill.errors import ConfigError
+from rdistill.explain import explain_validation, types_inside
+from rdistill.overrides import apply_override, parse_yaml
 from rdistill.records import StudentMode, TeacherMode
-from rdistill.strict_yaml import MAX_BYTES, loads_yaml
+from rdistill.strict_yaml import MAX_BYTES
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 V = TypeVar("V")
 PerMode = dict[StudentMode, V]
 """A value for each mode; a mode that a config leaves out keeps its default."""
-
-
-def _flatten(annotation: Any) -> list[Any]:
-    """A type and the types inside it."""
-    return [annotation, *(inner for arg in getattr(annotation, "__args__", ()) for inner in _flatten(arg))]
 
 
 class Section(BaseModel):
@@ -41,7 +36,7 @@ class Section(BaseModel):
     @classmethod
     def no_flag_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         """YAML reads yes, no, on and off as true and false, which would count as 1 and 0."""
-        kinds = _flatten(cls.model_fields[info.field_name or ""].annotation)
+        kinds = types_inside(cls.model_fields[info.field_name or ""].annotation)
         if isinstance(value, bool) and bool not in kinds and Any not in kinds:
             raise ValueError(f"got {str(value).lower()}, which is neither a number nor text; change it")
         return value
@@ -433,43 +428,6 @@ class Config(Section):
         return self
 
 
-def parse_yaml(text: str, origin: str) -> Any:
-    """Parse YAML text into plain values. Raises ConfigError with the line."""
-    try:
-        return loads_yaml(text)
-    except ValueError as error:
-        raise ConfigError(f"{origin} is not plain YAML ({error}); mend it") from None
-
-
-def apply_override(tree: dict, override: str) -> None:
-    """Set `a.b.0.c=value` in a parsed config; the value is YAML."""
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"override {override!r} is not key=value; write e.g. dpo.beta=0.2")
-    value = parse_yaml(text, f"override {override!r}")
-    here: Any = tree
-    *parents, last = key.split(".")
-    for depth, part in enumerate([*parents, last]):
-        is_last = depth == len(parents)
-        if isinstance(here, list):
-            if not part.isdigit() or int(part) >= len(here):
-                raise ConfigError(f"override {override!r}: {part!r} is no index of a list of {len(here)}")
-            if is_last:
-                here[int(part)] = value
-            else:
-                here = here[int(part)]
-        elif isinstance(here, dict):
-            if is_last:
-                here[part] = value
-            else:
-                here[part] = here.get(part) if isinstance(here.get(part), dict | list) else {}
-                here = here[part]
-        else:
-            raise ConfigError(
-                f"override {override!r}: {part!r} is below a value that holds no keys; set that one whole"
-            )
-
-
 def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
     """Read, override and validate a config; relative data paths are resolved against its folder.
 
@@ -495,7 +453,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {explain_validation(error)}") from None
+        raise ConfigError(f"{path}: {explain_validation(error, Config)}") from None
 
 
 def _tell_format_the_marker(tree: dict) -> None:
@@ -525,54 +483,6 @@ def _resolve_paths(tree: dict, folder: Path) -> None:
         section = tree.get(stage)
         if isinstance(section, dict) and section.get("deepspeed"):
             section["deepspeed"] = resolve(section["deepspeed"])
-
-
-def explain_validation(error: ValidationError) -> str:
-    """One sentence from pydantic's list: the field, the value got, what was expected."""
-    errors = error.errors(include_url=False)
-    first = errors[0]
-    loc = tuple(part for part in first["loc"] if part != "[key]")
-    where = ".".join(map(str, loc))
-    more = f" ({len(errors) - 1} more like it)" if len(errors) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        known = sorted(_known_keys(loc[:-1]))
-        near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-        return f"unknown key {where!r}; {hint}{more}"
-    if first["type"] == "missing":
-        return f"{where} is missing; add it{more}"
-    if first["type"] == "value_error":
-        return f"{where + ': ' if where else ''}{first['ctx']['error']}{more}"
-    got = json.dumps(first["input"], default=str)
-    got = got if len(got) <= 80 else got[:77] + "..."
-    return f"{where}={got}: {_expectation(first['type'], first['msg'])}{more}"
-
-
-def _expectation(kind: str, message: str) -> str:
-    """Pydantic's message as what was expected and what to do."""
-    if kind in ("model_type", "dict_type"):
-        return "expected a mapping of its fields; write them below it, indented"
-    if kind == "string_type":
-        return "expected text; put quotes around what YAML reads as something else"
-    if kind == "too_short":
-        return "expected at least one item; add one"
-    expected = message.removeprefix("Input should be ").replace("a valid integer", "a whole number")
-    return f"expected {'a value ' if expected.startswith(('greater', 'less')) else ''}{expected}; change it"
-
-
-def _known_keys(loc: tuple) -> set[str]:
-    """The keys allowed at a location of Config."""
-    here: Any = Config
-    for part in loc:
-        if isinstance(part, int):
-            continue
-        field = here.model_fields.get(part) if isinstance(here, type) and issubclass(here, BaseModel) else None
-        if field is None:
-            return set()
-        here = next((a for a in _flatten(field.annotation) if isinstance(a, type) and issubclass(a, BaseModel)), None)
-        if here is None:
-            return set()
-    return set(here.model_fields)
 
 
 def dump_config(config: Config) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rdistill.config import apply_override
 from rdistill.errors import ConfigError
+from rdistill.overrides import apply_override
 from rdistill.strict_yaml import loads_yaml
 
 HOSTILE = {
