@@ -83,9 +83,7 @@ class VllmEngine:
         from vllm.sampling_params import RequestOutputKind
 
         started = time.monotonic()
-        prompt = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)[
-            "input_ids"
-        ]
+        prompt = self._render(messages)
         room = self._max_model_len - len(prompt)
         if room < 1:
             return Completion(text="", finish_reason="length", prompt_tokens=len(prompt), completion_tokens=0)
@@ -111,6 +109,17 @@ class VllmEngine:
             logprobs=[lp.logprob for lp in logprobs] or None,
             seconds=time.monotonic() - started,
         )
+
+    def _render(self, messages: list[Message]) -> list[int]:
+        """Token ids of a chat. Raises TeacherError if the model's template does not take it."""
+        try:
+            rendered = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
+        except Exception as error:  # templates raise what they like: jinja errors, TypeError, ...
+            cause = " ".join(str(error).split())[:200]
+            raise TeacherError(
+                f"the model's chat template refuses the conversation ({cause}); take another model"
+            ) from None
+        return rendered["input_ids"]
 
     async def _generate(self, prompt: list[int], sampling: Any) -> Any:
         number = f"r{next(self._numbers)}"

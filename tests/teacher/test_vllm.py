@@ -1,0 +1,109 @@
+"""The vLLM engine as far as it can be tested without its engine: arguments, seeds, and what it makes of outputs."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rdistill.config import VllmConfig
+from rdistill.errors import TeacherError
+from rdistill.teacher.engine import Request
+from rdistill.teacher.vllm import VllmEngine, engine_arguments, request_seed
+
+pytest.importorskip("vllm", reason="vLLM is not installed")
+ASKED = [{"role": "user", "content": "1 + 1?"}]
+
+
+def test_arguments_for_gpus_and_for_cpu() -> None:
+    config = VllmConfig(tensor_parallel_size=8, max_model_len=8192, gpu_memory_utilization=0.8)
+    gpu = engine_arguments("/m", config, 3, cpu=False)
+    assert (gpu["tensor_parallel_size"], gpu["gpu_memory_utilization"], gpu["enforce_eager"]) == (8, 0.8, False)
+    assert gpu["max_model_len"] == 8192 and gpu["seed"] == 3 and "enable_chunked_prefill" not in gpu
+    cpu = engine_arguments("/m", config, 0, cpu=True)
+    assert cpu["enforce_eager"] is True and cpu["enable_chunked_prefill"] is False
+    assert "gpu_memory_utilization" not in cpu and cpu["max_num_batched_tokens"] >= 8192
+    assert engine_arguments("/m", VllmConfig(enforce_eager=False), 0, cpu=True)["enforce_eager"] is False
+
+
+def test_a_seed_follows_from_what_is_asked() -> None:
+    def seed(**fields: Any) -> int:
+        return request_seed(ASKED, Request(**{"temperature": 1, "max_tokens": 9, **fields}))
+
+    assert seed() == seed(max_tokens=10) != seed(index=1) != seed(seed=1)
+    assert 0 <= seed() < 2**63 and len({seed(index=n) for n in range(1000)}) == 1000
+
+
+class FakeAsyncLLM:
+    """Gives one output, or hangs, or fails; notes what it was asked."""
+
+    def __init__(self, text: str = "#### 2", finish_reason: str = "stop", *, fails: str = "", hangs: bool = False):
+        self.text, self.finish_reason, self.fails, self.hangs = text, finish_reason, fails, hangs
+        self.sampling: list[Any] = []
+        self.aborted: list[str] = []
+
+    async def generate(self, prompt: dict, sampling: Any, request_id: str) -> Any:
+        self.sampling.append(sampling)
+        if self.fails:
+            raise RuntimeError(self.fails)
+        if self.hangs:
+            await asyncio.sleep(60)
+        step = {5: SimpleNamespace(decoded_token="####", logprob=-0.5)}
+        output = SimpleNamespace(
+            text=self.text, finish_reason=self.finish_reason, token_ids=[5, 6], logprobs=[step, step]
+        )
+        yield SimpleNamespace(outputs=[output])
+
+    async def abort(self, number: str) -> None:
+        self.aborted.append(number)
+
+
+class FakeTokenizer:
+    def __init__(self, length: int = 10, fails: str = "") -> None:
+        self.length, self.fails = length, fails
+
+    def apply_chat_template(self, messages: list, **_: Any) -> dict[str, list[int]]:
+        if self.fails:
+            raise ValueError(self.fails)
+        return {"input_ids": [1] * self.length}
+
+
+def ask(engine: FakeAsyncLLM, tokenizer: FakeTokenizer | None = None, **request: Any) -> Any:
+    served = VllmEngine(engine, tokenizer or FakeTokenizer(), "vllm:x", max_model_len=100, timeout_s=0.2)
+    return asyncio.run(served.chat(ASKED, Request(**{"temperature": 0.5, "max_tokens": 50, **request})))
+
+
+def test_a_reply_with_its_log_probabilities() -> None:
+    engine = FakeAsyncLLM("<think>why</think>#### 2")
+    found = ask(engine, stop=["x"])
+    assert (found.text, found.reasoning, found.finish_reason) == ("#### 2", "why", "stop")
+    assert (found.prompt_tokens, found.completion_tokens, found.logprobs) == (10, 2, [-0.5, -0.5])
+    (sampling,) = engine.sampling
+    assert sampling.max_tokens == 50 and sampling.stop == ["x"] and sampling.seed is not None
+
+
+def test_greedy_needs_no_seed_and_a_long_prompt_leaves_less_room() -> None:
+    engine = FakeAsyncLLM()
+    ask(engine, FakeTokenizer(80), temperature=0)
+    assert engine.sampling[0].seed is None and engine.sampling[0].max_tokens == 20
+
+
+def test_a_prompt_that_fills_the_context_is_cut_short_not_an_error() -> None:
+    found = ask(FakeAsyncLLM(), FakeTokenizer(100))
+    assert (found.text, found.finish_reason, found.completion_tokens) == ("", "length", 0)
+
+
+def test_unfinished_thinking_is_cut_short() -> None:
+    found = ask(FakeAsyncLLM("<think>on and on"))
+    assert (found.text, found.reasoning, found.finish_reason) == ("", "on and on", "length")
+
+
+def test_failures_are_the_engines() -> None:
+    with pytest.raises(TeacherError, match="vLLM failed: RuntimeError: engine dead"):
+        ask(FakeAsyncLLM(fails="engine dead"))
+    hanging = FakeAsyncLLM(hangs=True)
+    with pytest.raises(TeacherError, match=r"no completion within teacher.timeout_s=0.2 s; raise it"):
+        ask(hanging)
+    assert hanging.aborted == ["r0"]
+    with pytest.raises(TeacherError, match=r"chat template refuses the conversation \(no system role\)"):
+        ask(FakeAsyncLLM(), FakeTokenizer(fails="no\nsystem role"))
