@@ -331,7 +331,7 @@ class TrainConfig(Section):
     """DeepSpeed JSON, looked for from the current folder, then beside the config; null picks the one that fits the
     device (ZeRO-2; on CPU without offload)."""
     ranks: Positive | None = None
-    """Processes; null: one per GPU, on CPU one per two physical cores, at least one."""
+    """Processes; null: one per GPU, on CPU two where there are two cores."""
     save_every: Annotated[int, Field(ge=0)] = 0
     """Steps between checkpoints; 0 means only the final model."""
     log_every: Positive = 5
