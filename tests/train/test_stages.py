@@ -157,8 +157,10 @@ def test_a_killed_training_goes_on_from_its_checkpoint(one_rank, tmp_path):
 def test_no_rank_outlives_the_command(tmp_path, how):
     config = make_run(tmp_path)
     code = (
-        "import sys; from rdistill.config import load_config; from rdistill.run import RunFolder;"
+        "import signal; from rdistill.config import load_config; from rdistill.run import RunFolder;"
         "from rdistill.train.launch import launch;"
+        # A background job is started with SIGINT ignored, and its children inherit that.
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"
         f"launch('sft', RunFolder({str(tmp_path)!r}), load_config({str(config)!r}, ['sft.ranks=2']))"
     )
     run = RunFolder(tmp_path)
