@@ -27,6 +27,8 @@ from rdistill.report.table import print_scorecard
 from rdistill.run import RunFolder
 from rdistill.stages import STAGE_NAMES
 
+SECRET = "sk-planted-2f7a"
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, RunFolder]]:
@@ -34,7 +36,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, RunFo
     folder = tmp_path_factory.mktemp("made")
     rows = [{"prompt": f"Item {n}: what is {n} + {n * 3 % 50}?", "gold": n + n * 3 % 50} for n in range(20)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with Endpoint() as endpoint:
+    with Endpoint() as endpoint, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", SECRET)
         config = {
             "name": "made",
             "prompts": {"sources": [{"path": "rows.jsonl"}], "near_duplicate": 1, "test_fraction": 0.2},
@@ -46,6 +49,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, RunFo
         done = rdistill("run", folder / "made.yaml", "--run-dir", folder / "run", "--until", "pair")
         assert done.code == 0, done.err
         yield folder / "made.yaml", RunFolder(folder / "run")
+
+
+def test_the_key_is_written_nowhere(made: tuple[Path, RunFolder]) -> None:
+    files = [p for p in made[0].parent.rglob("*") if p.is_file()]
+    assert len(files) > 10 and not [p for p in files if SECRET.encode() in p.read_bytes()]
 
 
 def error(done: Any) -> str:

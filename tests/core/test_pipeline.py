@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,19 @@ def test_a_second_process_is_refused_and_the_next_is_not(go: Go, folder: RunFold
     with folder.locked(), pytest.raises(DataError, match=r"in use by process \d+; wait for it"):
         go()
     assert go() == list(STAGE_NAMES)
+
+
+def test_of_many_that_start_at_once_one_goes_on(folder: RunFolder) -> None:
+    def start(_: int) -> bool:
+        try:
+            with RunFolder(folder.root).locked():
+                time.sleep(2)
+                return True
+        except DataError:
+            return False
+
+    with ThreadPoolExecutor(20) as threads:
+        assert sum(threads.map(start, range(20))) == 1
 
 
 def test_the_lock_outlives_the_parent_in_its_child(folder: RunFolder) -> None:

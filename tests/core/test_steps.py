@@ -1,0 +1,117 @@
+"""What the stages do between the teacher and the trainers: verdicts made up, nothing stale left, clear refusals."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rdistill import steps
+from rdistill.config import Config
+from rdistill.errors import DataError
+from rdistill.ledger import Ledger
+from rdistill.records import Pair, Problem, Sample, Status, Verdict
+from rdistill.run import RunFolder
+
+
+def make_config(**fields: Any) -> Config:
+    tree: dict[str, Any] = {
+        "name": "t",
+        "prompts": {"sources": [{"task": "word_problems", "size": 9}]},
+        "teacher": {"model": "m"},
+        "verify": {"verifiers": [{"name": "math"}, {"name": "format", "required": False}], "timeout_s": 60},
+        "student": {"model": "m"},
+    }
+    return Config.model_validate(tree | fields)
+
+
+def sample(number: int, answer: str, **fields: Any) -> Sample:
+    return Sample.create(
+        problem_id="p",
+        messages=[{"role": "assistant", "content": f"It is so.\n#### {answer}"}],
+        rationale="It is so.",
+        answer=answer,
+        usage={"completion_tokens": 3},
+        sampling={"index": number},
+        engine="e",
+        **{"finish_reason": "stop", **fields},
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run")
+
+
+@pytest.fixture
+def ledger(run: RunFolder) -> Iterator[Ledger]:
+    with Ledger(run.ledger) as ledger:
+        question = [{"role": "user", "content": "What is 1 + 1?"}]
+        ledger.write([Problem(id="p", messages=question, gold="2", cluster="c", split="train")])
+        yield ledger
+
+
+def test_verify_judges_what_lacks_a_verdict_and_nothing_else(run: RunFolder, ledger: Ledger) -> None:
+    right, wrong, cut = sample(0, "2"), sample(1, "3"), sample(2, "2", finish_reason="length")
+    critique = sample(3, "2", role="critique")
+    old = Verdict(sample_id=right.id, verifier="math", version="0", status="fail", reason="WRONG_ANSWER", detail="old")
+    kept = Verdict(
+        sample_id=wrong.id, verifier="math", version="1", status="fail", reason="WRONG_ANSWER", detail="kept"
+    )
+    shape = Verdict(sample_id=wrong.id, verifier="format", version="1", status="pass", reason="OK")
+    ledger.write([right, wrong, cut, critique, old, kept, shape])
+    found = steps.verify(run, make_config(), ledger)
+    assert found["statuses"] == {"pass": 1, "fail": 1, "unverifiable": 1}
+    assert found["reasons"] == {"math: WRONG_ANSWER": 2, "math: TRUNCATED": 1, "format: TRUNCATED": 1}
+    by_sample = {v.sample_id: v for v in ledger.rows(Verdict, sample_id=wrong.id, verifier="math")}
+    assert by_sample[wrong.id].detail == "kept"
+    assert not [*ledger.rows(Verdict, sample_id=critique.id)]
+    rows = [*ledger.rows(Verdict)]
+    steps.verify(run, make_config(), ledger)
+    assert [*ledger.rows(Verdict)] == rows
+
+
+def test_a_status_needs_every_verifiers_word(run: RunFolder, ledger: Ledger) -> None:
+    one = sample(0, "2")
+    ledger.write([one, Verdict(sample_id=one.id, verifier="math", version="1", status="pass", reason="OK")])
+    assert steps.sample_statuses(make_config(), ledger) == {}
+    ledger.write([Verdict(sample_id=one.id, verifier="format", version="1", status="fail", reason="FORMAT")])
+    assert steps.sample_statuses(make_config(), ledger) == {one.id: Status.PASS}, "an advisory verifier only records"
+
+
+def test_select_with_nothing_to_learn_says_what_to_try(run: RunFolder, ledger: Ledger) -> None:
+    ledger.write([sample(0, "3")])
+    steps.verify(run, make_config(), ledger)
+    with pytest.raises(DataError, match=r"no sample passed .* raise teacher.max_samples"):
+        steps.select(run, make_config(), ledger)
+    assert not run.sft_data.exists()
+
+
+def test_select_and_pair_seal_what_they_chose(run: RunFolder, ledger: Ledger) -> None:
+    ledger.write([sample(0, "2"), sample(1, "3")])
+    config = make_config()
+    steps.verify(run, config, ledger)
+    assert steps.select(run, config, ledger)["rows"] == 2
+    assert steps.pair(run, config, ledger)["rows"] == ledger.count(Pair) == 2
+    before = run.sft_data.read_bytes(), run.pairs_data.read_bytes()
+    steps.select(run, config, ledger)
+    steps.pair(run, config, ledger)
+    assert (run.sft_data.read_bytes(), run.pairs_data.read_bytes()) == before
+
+
+@pytest.mark.parametrize(("enabled", "reason"), [(False, "dpo.enabled is false"), (True, "no pairs")])
+def test_dpo_left_out_leaves_no_older_model_behind(run: RunFolder, ledger: Ledger, enabled: bool, reason: str) -> None:
+    run.model("dpo").mkdir(parents=True)
+    (run.model("dpo") / "rdistill.json").write_text("{}")
+    run.write_result("dpo", {"steps": 60})
+    if not enabled:
+        pair = {"id": "x", "problem_id": "p", "chosen_id": "a", "rejected_id": "b", "source": "best_of_n"}
+        ledger.write([Pair(**pair, mode="explain", reason="WRONG_ANSWER", margin=1)])
+    assert steps.dpo(run, make_config(dpo={"enabled": enabled}), ledger) == {"skipped": reason}
+    assert not run.model("dpo").exists() and run.read_result("dpo") == {}
+
+
+def test_problems_come_with_their_counts(run: RunFolder, ledger: Ledger) -> None:
+    counts = steps.prompts(run, make_config(prompts={"sources": [{"task": "word_problems", "size": 40}]}), ledger)
+    assert sum(counts["splits"].values()) == ledger.count(Problem) > 30
+    assert "p" not in {p.id for p in ledger.rows(Problem)}, "the problems of an earlier attempt are gone"
