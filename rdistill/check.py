@@ -90,16 +90,20 @@ def check_prerequisites(config: Config) -> None:
         probe_endpoint(config.teacher)
     else:
         check_model(config.teacher.model, "teacher.model", config.teacher.revision)
-    if needs_sandbox(config):
+    if field := needs_sandbox(config):
         from rdistill.sandbox import require as require_sandbox
 
-        require_sandbox(config.sandbox.require)
+        try:
+            require_sandbox(config.sandbox.require)
+        except PrerequisiteError as error:
+            raise PrerequisiteError(f"{field} runs code that a model wrote: {error}") from None
 
 
-def needs_sandbox(config: Config) -> bool:
-    """Whether this run executes code that a model wrote."""
-    runs_tool = config.teacher.mode == "tool_trace" and "python" in config.teacher.tools
-    return runs_tool or any(spec.name == "code" for spec in config.verify.verifiers)
+def needs_sandbox(config: Config) -> str | None:
+    """The field that makes this run execute code that a model wrote, or None."""
+    if config.teacher.mode == "tool_trace" and "python" in config.teacher.tools:
+        return "teacher.tools"
+    return "verify.verifiers" if any(spec.name == "code" for spec in config.verify.verifiers) else None
 
 
 def _check_deepspeed(name: str, section: TrainConfig) -> None:

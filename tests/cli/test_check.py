@@ -276,6 +276,22 @@ def test_a_verifier_plugin_that_does_not_import_is_refused(place: Path) -> None:
     assert "verify.verifiers" in sentence(done.err) and "not_there_at_all" in done.err
 
 
+@pytest.mark.parametrize(
+    ("overrides", "field"),
+    [
+        (["teacher.mode=tool_trace", "teacher.tools=[python]"], "teacher.tools"),
+        (["verify.verifiers=[{name: math}, {name: code}]"], "verify.verifiers"),
+    ],
+)
+def test_code_of_a_model_wants_a_sandbox(
+    place: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], field: str
+) -> None:
+    monkeypatch.setenv("PATH", str(place))
+    done = rdistill("check", "good.yaml", *overrides)
+    assert done.code == 3
+    assert f"{field} runs code that a model wrote: the sandbox needs bubblewrap" in sentence(done.err)
+
+
 def test_a_run_in_use_is_refused(place: Path) -> None:
     (place / "runs" / "good").mkdir(parents=True)
     with open(place / "runs" / "good" / ".lock", "w") as f:
