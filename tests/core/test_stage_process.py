@@ -114,8 +114,9 @@ def test_an_interrupt_ends_both_processes_and_keeps_the_work(place: Place) -> No
 
 
 def test_a_killed_run_is_free_within_a_second(place: Place) -> None:
+    place.endpoint.latency_s = 0.5
     process = place.start("generate")
-    place.wait_for_requests(10)
+    place.wait_for_requests(5)
     (child,) = place.children(process)
     second = place.do("generate")
     assert second[0] == 2 and f"in use by process {process.pid}" in last_line(second[1])
