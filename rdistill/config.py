@@ -15,7 +15,7 @@ from rdistill.contradictions import contradictions
 from rdistill.errors import ConfigError
 from rdistill.explain import explain_validation, types_inside
 from rdistill.overrides import apply_override, parse_yaml
-from rdistill.records import StudentMode, TeacherMode
+from rdistill.records import Pool, StudentMode, TeacherMode
 from rdistill.strict_yaml import MAX_BYTES
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -83,12 +83,15 @@ class Source(Section):
     fields: Fields = Fields()
     gold_format: Literal["text", "equation", "hashes", "json"] = "text"
     """`equation`: arithmetic to evaluate; `hashes`: what follows `####` (GSM8K); `json`: parsed."""
-    split: Literal["train", "dev", "test", "auto"] = "auto"
-    """`auto` draws dev and test by fraction; a data set with its own test file names it here."""
+    variations: Annotated[int, Field(ge=0)] = 0
+    """gold_format `equation`: so many train problems more of each one, told again with other numbers."""
+    split: Literal["train", "dev", "test", "auto", "practice"] = "auto"
+    """`auto` draws dev and test by fraction; a data set with its own test file names it here. dev is drawn from `train`
+    rows too, but never from `practice` rows, which are only trained on."""
     domain: str = "general"
     """The domain of all rows, where no column names it."""
-    pool: Literal["real", "synthetic", "adversarial", "domain"] = "real"
-    """What kind of problems these are; kept with each problem."""
+    pool: Pool = "real"
+    """What kind of problems these are; kept with each problem. Variations are `synthetic`."""
 
     @model_validator(mode="after")
     def one_origin(self) -> Self:
@@ -97,6 +100,8 @@ class Source(Section):
             raise ValueError(f"a source needs exactly one of path, hub, task; got {named or 'none'}")
         if self.task and self.size is None:
             raise ValueError(f"task {self.task!r} needs a size: the number of problems to make")
+        if self.variations and self.gold_format != "equation":
+            raise ValueError("variations need gold_format: equation, which says what becomes of other numbers")
         return self
 
 
@@ -194,6 +199,8 @@ class TeacherConfig(Section):
     """Samples of a problem asked for together, before looking whether that is enough."""
     max_samples: Positive = 8
     """Samples per problem at most; sampling stops early when `want_pass` and `want_fail` are met."""
+    max_samples_by_pool: dict[Pool, Positive] = {}
+    """Another limit for the problems of a pool, e.g. {synthetic: 1} where there are many and easy ones."""
     want_pass: Positive = 1
     """Verified right samples after which a problem needs no more (if `want_fail` is met too)."""
     want_fail: Annotated[int, Field(ge=0)] = 1

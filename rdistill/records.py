@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 Message = dict[str, Any]
 Split = Literal["train", "dev", "test"]
+Pool = Literal["real", "synthetic", "adversarial", "domain"]
 StudentMode = Literal["explain", "direct", "tool"]
 TeacherMode = Literal["rationale", "critique_revise", "tool_trace"]
 
@@ -42,7 +43,7 @@ class Problem(Record):
     messages: list[Message]
     gold: Any = None
     domain: str = "general"
-    pool: Literal["real", "synthetic", "adversarial", "domain"] = "real"
+    pool: Pool = "real"
     cluster: str
     split: Split
     tools: list[dict[str, Any]] | None = None

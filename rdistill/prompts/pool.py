@@ -14,7 +14,8 @@ from rdistill.prompts.files import BadRow, Row, find_file, read_file, read_hub
 from rdistill.prompts.rows import Draft, nearest_first, read_draft
 from rdistill.prompts.splits import SHOWN, place
 from rdistill.prompts.tasks import make_rows
-from rdistill.records import Problem, Split, canonical_json, content_id
+from rdistill.prompts.variations import variations
+from rdistill.records import Pool, Problem, Split, canonical_json, content_id
 
 MAX_BAD = 0.1
 GIVE_UP_AFTER = 1000
@@ -43,10 +44,12 @@ def build_problems(config: Config) -> tuple[list[Problem], dict[str, Any]]:
     names = [content_id("cluster", texts[root]) for root in first]
     placed = place([source.split for source, _ in drafts], names, texts, config)
     problems = _problems(drafts, names, placed.split, report)
+    problems += (practice := _told_again(drafts, names, texts, placed.split, config))
     sizes = Counter(first)
     report |= {
         "clusters": len(sizes),
         "largest_cluster": max(sizes.values()),
+        "variations": len(practice),
         "leakage_removed": len(placed.leakage),
         "leakage_examples": placed.leakage[:SHOWN],
         "splits": {split: sum(p.split == split for p in problems) for split in ("train", "dev", "test")},
@@ -140,21 +143,44 @@ def _problems(
             report["duplicates"] += 1
             report["conflicting_gold"] += kept[key].gold != draft.gold
             continue
-        kept[key] = Problem(
-            id=Problem.make_id(draft.messages, draft.gold, draft.tools),
-            messages=draft.messages,
-            gold=draft.gold,
-            tools=draft.tools,
-            domain=draft.domain,
-            pool=source.pool,
-            cluster=names[row],
-            split=split[row],
-        )
+        kept[key] = _problem(draft, source.pool, names[row], split[row])
     if report["conflicting_gold"]:
         report["warnings"].append(
             f"{report['conflicting_gold']} repeated prompts have another gold answer; the first was kept"
         )
     return list(kept.values())
+
+
+def _told_again(
+    drafts: list[tuple[Source, Draft]], names: list[str], texts: list[str], split: dict[int, Split], config: Config
+) -> list[Problem]:
+    """Variations of the train rows whose source asks for them, each in its row's cluster; none like a held-out row."""
+    made = [
+        (variation, names[row])
+        for row, (source, draft) in enumerate(drafts)
+        if source.variations and split.get(row) == "train"
+        for variation in variations(draft, source.variations, config.seed)
+    ]
+    held = [text for row, text in enumerate(texts) if split.get(row) in ("dev", "test")] if made else []
+    first = near_duplicates(
+        [grams(t) for t in [*held, *(cluster_text(v) for v, _ in made)]], config.prompts.near_duplicate
+    )
+    taken = set(first[: len(held)])
+    kept = [pair for pair, root in zip(made, first[len(held) :], strict=True) if root not in taken]
+    return [_problem(draft, "synthetic", cluster, "train") for draft, cluster in kept]
+
+
+def _problem(draft: Draft, pool: Pool, cluster: str, split: Split) -> Problem:
+    return Problem(
+        id=Problem.make_id(draft.messages, draft.gold, draft.tools),
+        messages=draft.messages,
+        gold=draft.gold,
+        tools=draft.tools,
+        domain=draft.domain,
+        pool=pool,
+        cluster=cluster,
+        split=split,
+    )
 
 
 def _normal(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

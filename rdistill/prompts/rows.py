@@ -14,12 +14,13 @@ ABSENT = object()
 
 
 class Draft(NamedTuple):
-    """A problem before it has a cluster and a split."""
+    """A problem before it has a cluster and a split. `equation`: what its gold is the value of, if that is known."""
 
     messages: list[Message]
     gold: Any
     tools: list[dict[str, Any]] | None
     domain: str
+    equation: str | None = None
 
 
 def read_draft(values: dict[str, Any], source: Source) -> Draft:
@@ -35,7 +36,8 @@ def read_draft(values: dict[str, Any], source: Source) -> Draft:
         json.dumps([messages, gold, tools, domain], allow_nan=False, ensure_ascii=False).encode("utf-8")
     except (TypeError, ValueError):  # bytes, dates, NaN, lone surrogates
         raise BadRow("a value that JSON in UTF-8 cannot hold") from None
-    return Draft(messages, gold, tools, domain)
+    equation = _as_text(take(values, fields.gold)) if fields.gold and source.gold_format == "equation" else None
+    return Draft(messages, gold, tools, domain, equation)
 
 
 def take(values: dict[str, Any], column: str) -> Any:

@@ -2,7 +2,8 @@
 
 Explicit splits are kept. In a cluster with explicit test rows (else dev rows) every row of a lesser split is leakage
 and is quarantined. The other clusters are drawn by a hash of the seed and the cluster's id, so that adding unrelated
-rows moves none. A source that names its own test (dev) split replaces test_fraction (dev_fraction).
+rows moves none. A source that names its own test (dev) split replaces test_fraction (dev_fraction). Rows for practice
+are only trained on: where their cluster is held out they are leakage too.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from rdistill.config import Config
 from rdistill.prompts.clusters import grams, jaccard
 from rdistill.records import Split
 
-STRENGTH = {"auto": 0, "train": 1, "dev": 2, "test": 3}
+STRENGTH = {"practice": -1, "auto": 0, "train": 1, "dev": 2, "test": 3}
 SHOWN, EXCERPT = 10, 300
 
 
@@ -41,23 +42,25 @@ def place(wanted: list[str], clusters: list[str], texts: list[str], config: Conf
     placed = Placed({}, [])
     for cluster, rows in members.items():
         strongest = max((wanted[row] for row in rows), key=STRENGTH.__getitem__)
-        held = [row for row in rows if wanted[row] == strongest] if strongest in ("dev", "test") else []
+        held = {row for row in rows if wanted[row] == strongest} if strongest in ("dev", "test") else set()
         side: Split = "train"
         if held:
             side = "test" if strongest == "test" else "dev"
         elif strongest == "auto" and share(config.seed, "test", cluster) < test_fraction:
             side = "test"
-        elif share(config.seed, "dev", cluster) < dev_fraction:
+        elif strongest != "practice" and share(config.seed, "dev", cluster) < dev_fraction:
             side = "dev"
+        if side != "train":
+            held = held or {row for row in rows if wanted[row] != "practice"}
         for row in rows:
-            if held and wanted[row] != side:
+            if held and row not in held:
                 placed.leakage.append(_leak(row, held, wanted, texts))
             else:
                 placed.split[row] = side
     return placed
 
 
-def _leak(row: int, held: list[int], wanted: list[str], texts: list[str]) -> dict[str, Any]:
+def _leak(row: int, held: set[int], wanted: list[str], texts: list[str]) -> dict[str, Any]:
     """What was taken out, and the held-out text that it matches best."""
     own = grams(texts[row])
     scores = {other: jaccard(own, grams(texts[other])) for other in held}

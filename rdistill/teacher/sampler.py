@@ -124,8 +124,9 @@ class Sampler:
         """One problem, in rounds."""
         teacher = self._config.teacher
         passed = failed = 0
-        for start in range(0, teacher.max_samples, teacher.samples_per_round):
-            indices = range(start, min(start + teacher.samples_per_round, teacher.max_samples))
+        most = teacher.max_samples_by_pool.get(problem.pool, teacher.max_samples)
+        for start in range(0, most, teacher.samples_per_round):
+            indices = range(start, min(start + teacher.samples_per_round, most))
             async with asyncio.TaskGroup() as group:
                 chains = [group.create_task(self._chain(problem, index)) for index in indices]
             for statuses in (chain.result() for chain in chains):

@@ -1,0 +1,68 @@
+"""Problems told again with other numbers: the same words, the gold equation evaluated anew.
+
+    "Luke scored 84 points in 2 rounds ..."  (84 / 2)  ->  "Luke scored 96 points in 6 rounds ..."  16
+
+The question says which numbers there are and the equation what becomes of them (as in SVAMP's own variations, Patel et
+al. 2021, and GSM-Symbolic, Mirzadeh et al. 2024). The teacher solves each variation like any other problem.
+"""
+
+import random
+import re
+
+from rdistill.prompts.rows import Draft
+from rdistill.tools import evaluate_expression, format_number
+
+NUMBER = re.compile(r"(?<![\w.,])\d{1,6}(?![\w]|[.,]\d)", re.ASCII)
+ANY_DIGIT = re.compile(r"\d", re.ASCII)
+LITERAL = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+TRIES = 200
+
+
+def variations(draft: Draft, count: int, seed: int) -> list[Draft]:
+    """At most `count` variations of a problem whose gold is the value of an equation.
+
+    A whole number of the question is replaced, wherever it stands, by one of as many digits; numbers of the equation
+    that the question does not name stay. None where the question holds numbers of another form (decimals, 1,000, 3rd),
+    where none of its numbers is in the equation, or where no draw gives a whole result of the old one's sign.
+    """
+    texts = [message["content"] for message in draft.messages]
+    named = list(dict.fromkeys(number for text in texts for number in NUMBER.findall(text)))
+    used = {float(literal) for literal in LITERAL.findall(draft.equation or "")}
+    if not used & {float(n) for n in named} or any(ANY_DIGIT.search(NUMBER.sub("", text)) for text in texts):
+        return []
+    rng = random.Random(f"variations {seed} {texts}")
+    made: dict[str, Draft] = {}
+    for _ in range(TRIES):
+        if len(made) == count:
+            break
+        numbers = {number: str(_draw(rng, number)) for number in named}
+        gold = _value(draft.equation or "", numbers)
+        if gold and _sign(gold) == _sign(draft.gold) and len(set(numbers.values())) == len(named):
+            messages = [{**m, "content": _replace(m["content"], numbers)} for m in draft.messages]
+            made.setdefault(messages[-1]["content"], draft._replace(messages=messages, gold=gold, equation=None))
+    return list(made.values())
+
+
+def _draw(rng: random.Random, number: str) -> int:
+    """A number of as many digits; 0 and 1 are only drawn for themselves."""
+    digits = len(number)
+    return int(number) if number in ("0", "1") else rng.randint(max(2, 10 ** (digits - 1)), 10**digits - 1)
+
+
+def _replace(text: str, numbers: dict[str, str]) -> str:
+    return NUMBER.sub(lambda match: numbers[match.group()], text)
+
+
+def _value(equation: str, numbers: dict[str, str]) -> str | None:
+    """The equation's value with the new numbers, or None if it is no whole number."""
+    by_value = {float(old): new for old, new in numbers.items()}
+    try:
+        value = format_number(evaluate_expression(LITERAL.sub(lambda m: by_value.get(float(m[0]), m[0]), equation)))
+    except ValueError:
+        return None
+    return value if re.fullmatch(r"-?\d+", value, re.ASCII) else None
+
+
+def _sign(gold: str) -> int:
+    value = float(gold)
+    return (value > 0) - (value < 0)

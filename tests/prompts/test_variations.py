@@ -1,0 +1,99 @@
+"""Problems told again with other numbers."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rdistill.config import Config, load_config
+from rdistill.errors import ConfigError
+from rdistill.prompts import build_problems
+from rdistill.prompts.rows import Draft
+from rdistill.prompts.variations import variations
+
+LUKE = "Luke scored 84 points after playing 2 rounds.\nHow many points did he score per round?"
+
+
+def draft(question: str, equation: str, gold: str) -> Draft:
+    return Draft([{"role": "user", "content": question}], gold, None, "general", equation)
+
+
+def numbers(text: str) -> list[int]:
+    return [int(n) for n in re.findall(r"\d+", text)]
+
+
+def test_words_stay_numbers_change_and_gold_follows() -> None:
+    made = variations(draft(LUKE, "( 84.0 / 2.0 )", "42"), 5, seed=0)
+    assert len(made) == 5
+    for variation in made:
+        text = variation.messages[0]["content"]
+        assert re.sub(r"\d+", "#", text) == re.sub(r"\d+", "#", LUKE)
+        points, rounds = numbers(text)
+        assert int(variation.gold) * rounds == points
+
+
+@given(a=st.integers(2, 999), b=st.integers(2, 999), seed=st.integers(0, 99))
+def test_a_difference_keeps_its_sign(a: int, b: int, seed: int) -> None:
+    question = f"Ida had {a} figs, 7 plums and gave away {b} figs. How many figs are left?"
+    for variation in variations(draft(question, f"{a} - {b}", str(a - b)), 3, seed):
+        had, _, gave = numbers(variation.messages[0]["content"])
+        assert had - gave == int(variation.gold)
+        assert (had > gave) == (a > b) and (had == gave) == (a == b)
+
+
+def test_a_number_of_the_equation_that_the_question_does_not_name_stays() -> None:
+    made = variations(draft("A pen costs 20 cents. What do 3 dozen pens cost?", "20 * 3 * 12", "720"), 2, seed=0)
+    for variation in made:
+        price, dozens = numbers(variation.messages[0]["content"])
+        assert int(variation.gold) == price * dozens * 12
+
+
+@pytest.mark.parametrize(
+    "question", ["A rope of 2.5 m and one of 3 m?", "1,000 bees and 3 more?", "The 3rd of 3 bees?"]
+)
+def test_numbers_of_another_form_are_left_alone(question: str) -> None:
+    assert variations(draft(question, "3 + 3", "6"), 2, seed=0) == []
+
+
+def test_none_where_the_equation_uses_no_number_of_the_question() -> None:
+    assert variations(draft("Three bees and 4 wasps. How many bees?", "3", "3"), 2, seed=0) == []
+
+
+def make_config(tmp_path: Path, **source: object) -> Config:
+    things = ["apples", "bolts", "cups", "dolls", "eggs", "forks", "gems", "hats", "inks", "jars", "kites", "lamps"]
+    rows = [
+        {
+            "q": f"{name} packs 4{i} {things[i]} in {i + 2} boxes of {name}'s. How many {things[i]} in all?",
+            "a": f"4{i} + {i + 2}",
+        }
+        for i, name in enumerate(["Ada", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hal", "Ida"])
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    made = {"path": "rows.jsonl", "fields": {"prompt": "q", "gold": "a"}, "gold_format": "equation", **source}
+    held = {"task": "word_problems", "size": 4, "split": "test"}
+    text = {"name": "x", "prompts": {"sources": [made, held], "dev_fraction": 0.4}, "teacher": {"model": "t"}}
+    (tmp_path / "c.yaml").write_text(json.dumps(text | {"student": {"model": "s"}}))
+    return load_config(tmp_path / "c.yaml")
+
+
+def test_only_train_problems_vary_and_dev_is_the_same_with_and_without(tmp_path: Path) -> None:
+    plain, _ = build_problems(make_config(tmp_path))
+    varied, report = build_problems(make_config(tmp_path, variations=2))
+    made = [p for p in varied if p.pool == "synthetic"]
+    assert report["variations"] == len(made) > 0
+    assert [p for p in varied if p not in made] == plain
+    train = {p.cluster for p in plain if p.split == "train"}
+    assert {p.split for p in made} == {"train"} and {p.cluster for p in made} <= train
+
+
+def test_practice_rows_are_never_held_out(tmp_path: Path) -> None:
+    problems, _ = build_problems(make_config(tmp_path, split="practice"))
+    assert {p.split for p in problems} == {"train", "test"}
+
+
+def test_variations_need_an_equation(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="equation"):
+        make_config(tmp_path, variations=2, gold_format="text")
