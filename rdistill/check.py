@@ -12,20 +12,21 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from rdistill.answers import join_answer, split_answer
+from rdistill.answers import join_answer
 from rdistill.config import Config, TrainConfig
 from rdistill.errors import ConfigError, DataError, PrerequisiteError, VerifierError
 from rdistill.models import bundled_is_ready, check_model, resolve_model
 from rdistill.prompts.student import student_messages
-from rdistill.records import Example, Message, Problem, Sample, Status, StudentMode
+from rdistill.quarantine import validate_gold
+from rdistill.records import Example, Message, Problem, Sample, StudentMode
 from rdistill.run import RunFolder
 from rdistill.select.completions import complete
 from rdistill.stages import STAGES, fingerprints, why_rerun
 from rdistill.tools import format_tool_call
 
-MAX_GOLD_CHECKED = 500
-MAX_BAD_GOLD = 0.1
-"""Share of gold answers that may fail their own verifier before the data is refused."""
+MAX_GOLD_CHECKED = 1000
+"""Problems of each split whose gold `check` looks at; a run looks at all."""
+SHOWN = 3
 COLOURS = {"rationale": "cyan", "answer": "green", "tool_call": "magenta", "tool_result": "yellow", None: "dim"}
 
 
@@ -50,7 +51,7 @@ def check_all(config: Config) -> dict[str, Any]:
         "student": config.student.model,
         "problems": counts,
         "gold": gold,
-        "warnings": [*warnings(config), *counts["warnings"]],
+        "warnings": [*warnings(config), *counts["warnings"], *gold_warnings(gold)],
         "teacher_samples_at_most": len(train) * teacher.max_samples,
         "teacher_tokens_at_most": len(train) * teacher.max_samples * teacher.sampling.max_tokens,
         "stages": plan_of_stages(config),
@@ -71,6 +72,17 @@ def warnings(config: Config) -> list[str]:
             "teacher.sampling.temperature=0 draws the same reply teacher.max_samples times; raise it, or ask 1"
         )
     return found
+
+
+def gold_warnings(gold: dict[str, Any]) -> list[str]:
+    """What becomes of gold answers that their verifiers refuse."""
+    if not gold["quarantined"]:
+        return []
+    row = gold["examples"][0]
+    return [
+        f"{gold['quarantined']} of {gold['checked']} gold answers fail their own verifier, so their problems will be "
+        f"quarantined, e.g. {str(row['gold'])[:60]!r} ({row['verifier']} {row['reason']}: {row['detail'][:80]})"
+    ]
 
 
 def check_prerequisites(config: Config) -> None:
@@ -137,58 +149,13 @@ def check_verifiers(config: Config) -> None:
 
 
 def check_gold(config: Config, problems: list[Problem]) -> dict[str, Any]:
-    """Pass gold answers through the config's own answer verifier, before any teacher token is spent.
+    """What `generate` will find wrong with gold answers, from the first of each split.
 
-    Train problems and those to be evaluated, 500 of each at most.
-    Raises: DataError if more than a tenth of them fail it.
+    Raises: DataError if too many are wrong.
     """
-    specs = [s for s in config.verify.verifiers if s.name == "math"]
-    splits = [[p for p in problems if p.split == split] for split in ("train", config.evaluate.split)]
-    checked = [p for split in splits for p in split[:MAX_GOLD_CHECKED]]
-    if not specs or not checked:
-        return {"checked": 0}
-    missing = sum(p.gold is None for p in checked)
-    verdicts = asyncio.run(_gold_verdicts(config, specs, [p for p in checked if p.gold is not None]))
-    bad = [(p, v) for p, v in verdicts if v.status is not Status.PASS]
-    if len(bad) + missing > MAX_BAD_GOLD * len(checked):
-        if missing:
-            raise DataError(
-                f"{missing} of {len(checked)} problems have no gold answer, but verify.verifiers names 'math', which "
-                "needs one; set prompts.sources.N.fields.gold to the column that holds it"
-            )
-        problem, verdict = bad[0]
-        raise DataError(
-            f"verify.verifiers: 'math' does not accept {len(bad)} of {len(checked)} gold answers as answers to their "
-            f"own problems, e.g. {str(problem.gold)[:60]!r} ({verdict.reason}: {verdict.detail[:80]}); correct "
-            "prompts.sources.N.fields.gold or gold_format, or name another verifier"
-        )
-    return {"checked": len(checked), "refused": len(bad), "missing": missing}
-
-
-async def _gold_verdicts(config: Config, specs: list, problems: list[Problem]) -> list[tuple[Problem, Any]]:
-    from rdistill.verifiers.pool import VerifierPool
-
-    async with VerifierPool(
-        specs, workers=1, timeout_s=config.verify.timeout_s, memory_mb=config.verify.memory_mb
-    ) as pool:
-        found = await asyncio.gather(*(pool.check(p, gold_sample(p, config.answer.marker)) for p in problems))
-    return [(p, verdicts[0]) for p, verdicts in zip(problems, found, strict=True)]
-
-
-def gold_sample(problem: Problem, marker: str) -> Sample:
-    """The gold answer as if a model had given it, in the declared format: a whole solution does not fit there."""
-    text = join_answer("", problem.gold if isinstance(problem.gold, str) else json.dumps(problem.gold), marker)
-    answer = split_answer(text, marker).answer
-    return Sample.create(
-        problem_id=problem.id,
-        messages=[{"role": "assistant", "content": text}],
-        rationale=None,
-        answer=answer,
-        finish_reason="stop",
-        usage={},
-        sampling={},
-        engine="gold",
-    )
+    splits = [[p for p in problems if p.split == split] for split in ("train", "dev", "test")]
+    refusals, counts = validate_gold(config, [p for split in splits for p in split[:MAX_GOLD_CHECKED]])
+    return counts | {"examples": [refusal.row() for refusal in refusals[:SHOWN]]}
 
 
 def plan_of_stages(config: Config) -> dict[str, str]:
@@ -260,7 +227,9 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
     """The plan as a person reads it."""
     console.print(f"[bold]{plan['name']}[/bold] -> {plan['run_dir']}", soft_wrap=True)
     console.print(f"teacher  {plan['teacher']}\nstudent  {plan['student']}", markup=False, soft_wrap=True)
-    console.print(f"problems {plan['problems'].get('splits')}  gold {plan['gold']}", markup=False)
+    gold = plan["gold"]
+    quarantine = f"gold: {gold['checked']} checked, {gold['quarantined']} to be quarantined"
+    console.print(f"problems {plan['problems'].get('splits')}  {quarantine}", markup=False, soft_wrap=True)
     console.print(
         f"budget   at most {plan['teacher_samples_at_most']:,} samples, "
         f"{plan['teacher_tokens_at_most']:,} teacher tokens"

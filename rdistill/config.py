@@ -247,6 +247,8 @@ class VerifyConfig(Section):
 class SelectConfig(Section):
     """Which verified samples become training examples."""
 
+    max_bad_gold: Fraction = 0.1
+    """Share of the problems whose gold answer may fail its own verifier; they are quarantined. More stops the run."""
     max_per_problem: Positive = 2
     """Examples of one problem in one mode; one in `direct`."""
     prefer: Literal["shortest", "confident", "first"] = "shortest"

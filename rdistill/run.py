@@ -1,7 +1,7 @@
 """A run on disk: every file name of a run lives here, with the lock and the stage manifests.
 
 RUN/ config.yaml  ledger.sqlite  stages/STAGE/{manifest.json,metrics.jsonl,result.json}  data/{sft,pairs}.parquet
-     models/{sft,dpo}/  evaluation/scorecard.json  report.html  logs/attempt_N/  logs/latest
+     data/quarantine.jsonl  models/{sft,dpo}/  evaluation/scorecard.json  report.html  logs/attempt_N/  logs/latest
 """
 
 import contextlib
@@ -55,6 +55,7 @@ class RunFolder:
         self.ledger = self.root / "ledger.sqlite"
         self.sft_data = self.root / "data" / "sft.parquet"
         self.pairs_data = self.root / "data" / "pairs.parquet"
+        self.quarantine = self.root / "data" / "quarantine.jsonl"
         self.scorecard = self.root / "evaluation" / "scorecard.json"
         self.report = self.root / "report.html"
         self.logs = self.root / "logs"

@@ -27,19 +27,23 @@ def prompts(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
 
 
 def generate(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
-    """Sample the teacher on the train problems until each has what training needs."""
-    from rdistill.check import check_gold
+    """Quarantine what has no usable gold; sample the teacher on the other train problems until each has enough."""
+    from rdistill.quarantine import quarantined, validate_gold, write_quarantine
 
-    gold = check_gold(config, list(ledger.rows(Problem)))
-    return asyncio.run(_generate(config, ledger)) | {"gold": gold}
+    problems = list(ledger.rows(Problem))
+    with bar("gold", len(problems), "problems") as update:
+        refusals, gold = validate_gold(config, problems, update)
+    write_quarantine(run.quarantine, refusals)
+    left = quarantined(run.quarantine)
+    train = [p for p in problems if p.split == "train" and p.id not in left]
+    return asyncio.run(_generate(config, ledger, train)) | {"gold": gold}
 
 
-async def _generate(config: Config, ledger: Ledger) -> dict[str, Any]:
+async def _generate(config: Config, ledger: Ledger, problems: list[Problem]) -> dict[str, Any]:
     from rdistill.teacher.engines import serving, start_teacher
     from rdistill.teacher.sampler import CachedEngine, Sampler
     from rdistill.tools import make_tools
 
-    problems = list(ledger.rows(Problem, split="train"))
     tools = make_tools([*config.teacher.tools], config.sandbox) if config.teacher.mode == "tool_trace" else {}
     async with verifier_pool(config) as pool, serving(start_teacher(config)) as engine:
         cached = CachedEngine(engine, ledger, config.teacher.concurrency)
@@ -109,11 +113,22 @@ def sample_statuses(config: Config, ledger: Ledger) -> dict[str, Status]:
     }
 
 
+def trainable_statuses(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Status]:
+    """sample_statuses without what an earlier attempt sampled for problems that are quarantined now."""
+    from rdistill.quarantine import quarantined
+
+    statuses = sample_statuses(config, ledger)
+    for problem_id in quarantined(run.quarantine):
+        for sample in ledger.rows(Sample, problem_id=problem_id):
+            statuses.pop(sample.id, None)
+    return statuses
+
+
 def select(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     """Choose what the student learns from the verified samples, and seal it."""
     from rdistill.select import select_examples, write_sft
 
-    examples, counts = select_examples(ledger, config, sample_statuses(config, ledger))
+    examples, counts = select_examples(ledger, config, trainable_statuses(run, config, ledger))
     if not examples:
         raise DataError(
             "no sample passed its verifiers, so there is nothing to train on; look at the reasons in `verify`, "
@@ -127,7 +142,7 @@ def pair(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     """Build the preferences and seal them."""
     from rdistill.select import build_pairs, write_pairs
 
-    pairs, rows, counts = build_pairs(ledger, config, sample_statuses(config, ledger))
+    pairs, rows, counts = build_pairs(ledger, config, trainable_statuses(run, config, ledger))
     ledger.replace(Pair, pairs)
     return counts | write_pairs(run.pairs_data, rows)
 

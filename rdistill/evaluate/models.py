@@ -17,6 +17,7 @@ from rdistill.infer.concise import Student
 from rdistill.ledger import Ledger
 from rdistill.models import model_identity
 from rdistill.progress import bar
+from rdistill.quarantine import quarantined
 from rdistill.records import Problem, Sample, Status, StudentMode
 from rdistill.run import RunFolder, write_durable
 from rdistill.teacher.engine import Engine
@@ -39,7 +40,9 @@ async def evaluate_models(run: RunFolder, config: Config, ledger: Ledger) -> dic
 
     Raises: DataError if the split is empty.
     """
-    problems = list(itertools.islice(ledger.rows(Problem, split=config.evaluate.split), config.evaluate.limit))
+    left = quarantined(run.quarantine)
+    usable = (p for p in ledger.rows(Problem, split=config.evaluate.split) if p.id not in left)
+    problems = list(itertools.islice(usable, config.evaluate.limit))
     if not problems:
         raise DataError(
             f"split {config.evaluate.split!r} is empty, so nothing can be measured; raise prompts.test_fraction or "
@@ -244,4 +247,5 @@ def _faults(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     return {
         "pairs_invalid": len(pair_faults(rows, ledger, config, sample_statuses(config, ledger))),
         "leakage": sum(len(splits) > 1 for splits in sides.values()),
+        "quarantined": len(quarantined(run.quarantine)),
     }

@@ -95,8 +95,9 @@ def funnel(done: dict[str, dict[str, Any]], ledger: Ledger) -> list[dict[str, An
     statuses = verified.get("statuses") or generated.get("statuses") or {}
     selected, paired = result_of(done, "select"), result_of(done, "pair")
     solved = generated.get("problems_solved")
+    bad = (generated.get("gold") or {}).get("quarantined", 0)
     steps = [
-        ("Problems", ledger.count(Problem), _counts(splits)),
+        ("Problems", ledger.count(Problem), _counts(splits | {"quarantined": bad})),
         ("Teacher samples", ledger.count(Sample), f"{solved} problems solved" if solved is not None else ""),
         ("Verified right", statuses.get("pass", 0), _counts({k: v for k, v in statuses.items() if k != "pass"})),
         ("Training examples", ledger.count(Example), _counts(selected.get("modes") or {})),

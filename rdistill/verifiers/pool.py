@@ -10,22 +10,14 @@ share their processes; every plug-in has its own, so that a bad one changes nobo
 """
 
 import asyncio
-import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rdistill.config import VerifierSpec
-from rdistill.errors import ConfigError, VerifierError
-from rdistill.records import Problem, Reason, Sample, Status, Verdict
+from rdistill.records import Problem, Sample, Status, Verdict
 from rdistill.verifiers import registry
-from rdistill.verifiers.process import WorkerDied, WorkerProcess
-
-START_LIMIT_S = 60
-"""Longest start or heavy import of a worker."""
-SLOW_S, SLOW_WEAR, MAX_WEAR = 0.005, 40, 20_000
-"""A worker is recycled after 20,000 quick checks or 500 slow ones: sympy's caches grow."""
-START_ATTEMPTS = 3
+from rdistill.verifiers.lane import Job, Lane
 
 
 def combine(verdicts: Sequence[Verdict], specs: Sequence[VerifierSpec]) -> Status:
@@ -79,168 +71,23 @@ class VerifierPool:
 
     async def check(self, problem: Problem, sample: Sample) -> list[Verdict]:
         """One verdict for each spec, in their order. Waits for free processes."""
-        body = f'{{"problem":{problem.model_dump_json()},"sample":{sample.model_dump_json()}}}'.encode()
-        if len(self._lanes) == 1:
-            found = await self._lanes[0].check(sample.id, body)
-        else:
-            parts = await asyncio.gather(*(lane.check(sample.id, body) for lane in self._lanes))
-            found = {i: verdict for part in parts for i, verdict in part.items()}
-        return [found[i] for i in range(len(self.specs))]
+        every = list(range(len(self.specs)))
+        found = await self._do(Job.of("check", problem, [sample]), every)
+        return [found[i][0] for i in every]
 
+    async def check_gold(self, problem: Problem, stated: Sample) -> dict[int, Verdict]:
+        """The verdicts, by number of the spec, of those verifiers that know what a usable gold is."""
+        able = [i for i in range(len(self.specs)) if "check_gold" in self._methods(i)]
+        found = await self._do(Job.of("check_gold", problem, [stated]), able)
+        return {i: verdicts[0] for i, verdicts in found.items()}
 
-class Lane:
-    """A group of verifiers and the processes that run it."""
+    def _methods(self, number: int) -> list[str]:
+        """The optional methods of a verifier of an open pool."""
+        return next(lane.methods[number] for lane in self._lanes if number in lane.order)
 
-    def __init__(
-        self, specs: dict[int, VerifierSpec], workers: int, timeout_s: float, memory_mb: int, *, guarded: bool
-    ) -> None:
-        self.order = list(specs)
-        self.workers, self.timeout_s = workers, timeout_s
-        self.setup: dict[str, Any] = {
-            "verifiers": [[s.name, s.options] for s in specs.values()],
-            "preload": [],
-            "memory_mb": memory_mb,
-            "guarded": guarded,
-        }
-        self.names: list[tuple[str, str]] = []
-        self.jobs = 0
-        self.idle: asyncio.LifoQueue[WorkerProcess | VerifierError] = asyncio.LifoQueue()
-        self.alive: set[WorkerProcess] = set()
-        self.tasks: set[asyncio.Task] = set()
-
-    async def open(self) -> None:
-        self.idle.put_nowait(await self.start())
-        for _ in range(self.workers - 1):
-            self.background(self.add())
-
-    async def close(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        await asyncio.gather(*(worker.kill() for worker in self.alive))
-        self.alive.clear()
-
-    def background(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    async def start(self) -> WorkerProcess:
-        """Start a process and wait until its verifiers are loaded."""
-        worker = await WorkerProcess.start(self.setup)
-        self.alive.add(worker)
-        names = ", ".join(name for name, _ in self.setup["verifiers"])
-        try:
-            while (reply := await worker.read(START_LIMIT_S))[0] in ("loading", "loaded"):
-                pass
-            kind, *rest = reply
-            if kind == "error":
-                raise (ConfigError if rest[0] == "config" else VerifierError)(rest[1])
-            self.names = [(name, version) for name, version in rest[0]]
-        except (WorkerDied, TimeoutError) as error:
-            await self.discard(worker)
-            raise VerifierError(f"verifiers {names} did not start: {error or 'no answer in a minute'}") from error
-        except BaseException:
-            await self.discard(worker)
-            raise
-        return worker
-
-    async def add(self) -> None:
-        """Start one more process, or after a few failures tell all who wait for one."""
-        for attempt in range(START_ATTEMPTS):
-            try:
-                self.idle.put_nowait(await self.start())
-                return
-            except (VerifierError, ConfigError, OSError) as error:
-                if attempt == START_ATTEMPTS - 1:
-                    self.idle.put_nowait(VerifierError(str(error)))
-                await asyncio.sleep(0.5)
-
-    async def discard(self, worker: WorkerProcess) -> None:
-        await worker.kill()
-        self.alive.discard(worker)
-
-    async def replace(self, worker: WorkerProcess) -> None:
-        await self.discard(worker)
-        await self.add()
-
-    async def check(self, sample_id: str, body: bytes) -> dict[int, Verdict]:
-        """Verdicts by spec index; after a kill, the verifiers that had no turn go to another process."""
-        found: dict[int, Verdict] = {}
-        todo = list(range(len(self.order)))
-        while todo:
-            worker = await self.idle.get()
-            if isinstance(worker, VerifierError):
-                self.idle.put_nowait(worker)
-                raise VerifierError(str(worker))
-            healthy = False
-            try:
-                healthy = await self.ask(worker, sample_id, body, todo, found)
-            finally:
-                if healthy and worker.wear < MAX_WEAR:
-                    self.idle.put_nowait(worker)
-                else:
-                    self.background(self.replace(worker))
-            todo = [i for i in todo if self.order[i] not in found]
-        return found
-
-    async def ask(
-        self, worker: WorkerProcess, sample_id: str, body: bytes, todo: list[int], found: dict[int, Verdict]
-    ) -> bool:
-        """Send one request and read its verdicts into `found`. Returns whether the worker can be used again."""
-        self.jobs += 1
-        job = self.jobs
-        await worker.send(b"%d %s %s" % (job, ",".join(map(str, todo)).encode(), body))
-        for index in todo:
-            start = time.monotonic()
-            try:
-                fields = self.parse(await self.reply(worker), job, index)
-            except TimeoutError:
-                detail = f"ended after {self.timeout_s:g} s"
-                fields = (Status.UNVERIFIABLE, Reason.TIMEOUT, detail, time.monotonic() - start)
-            except WorkerDied as error:
-                fields = (Status.UNVERIFIABLE, Reason.VERIFIER_ERROR, str(error), time.monotonic() - start)
-            else:
-                worker.wear += 1 if fields[3] < SLOW_S else SLOW_WEAR
-                found[self.order[index]] = self.verdict(sample_id, index, *fields)
-                if fields[1] is Reason.RESOURCE_LIMIT:
-                    return False
-                continue
-            found[self.order[index]] = self.verdict(sample_id, index, *fields)
-            return False
-        return True
-
-    async def reply(self, worker: WorkerProcess) -> list[Any]:
-        """The next verdict line. A heavy import is waited for, once a module and process; then the clock restarts."""
-        while (reply := await worker.read(self.timeout_s))[0] == "loading":
-            module = str(reply[1:])
-            if module in worker.heavy or (await worker.read(START_LIMIT_S))[0] != "loaded":
-                raise WorkerDied("it said that it was loading, and did not load")
-            worker.heavy.add(module)
-            if reply[1] not in self.setup["preload"]:
-                self.setup["preload"].append(reply[1])
-        return reply
-
-    @staticmethod
-    def parse(reply: list[Any], job: int, index: int) -> tuple[Status, Reason, str, float]:
-        try:
-            kind, its_job, its_index, status, reason, detail, seconds = reply
-            if (kind, its_job, its_index) == ("verdict", job, index) and isinstance(detail, str) and seconds >= 0:
-                return Status(status), Reason(reason), detail, float(seconds)
-        except (ValueError, TypeError):
-            pass
-        raise WorkerDied("it answered with something that is not this job's verdict")
-
-    def verdict(
-        self, sample_id: str, index: int, status: Status, reason: Reason, detail: str, seconds: float
-    ) -> Verdict:
-        name, version = self.names[index]
-        return Verdict(
-            sample_id=sample_id,
-            verifier=name,
-            version=version,
-            status=status,
-            reason=reason,
-            detail=detail,
-            seconds=round(seconds, 6),
-        )
+    async def _do(self, job: Job, wanted: list[int]) -> dict[int, list[Verdict]]:
+        lanes = [lane for lane in self._lanes if any(i in lane.order for i in wanted)]
+        if len(lanes) == 1:
+            return await lanes[0].do(job, wanted)
+        parts = await asyncio.gather(*(lane.do(job, wanted) for lane in lanes))
+        return {i: verdicts for part in parts for i, verdicts in part.items()}

@@ -15,12 +15,21 @@ class Verifier(Protocol):
     """Judges one sample at a time. `version` changes whenever a verdict could.
 
     Built as `Class(**options)`. `check` may raise, hang or crash: the pool turns that into an `unverifiable` verdict.
+
+    A verifier that needs the problem's gold may also have
+
+        check_gold(problem, stated) -> Verdict      does the gold pass, and can it be used at all? `stated` is a sample
+                                                    that states the gold as an answer in the declared format
     """
 
     name: str
     version: str
 
     def check(self, problem: Problem, sample: Sample) -> Verdict: ...
+
+
+OPTIONAL = ("check_gold",)
+"""Methods that a verifier may have beside `check`."""
 
 
 def _verdict(verifier: Verifier, sample: Sample, status: Status, reason: Reason, detail: str) -> Verdict:

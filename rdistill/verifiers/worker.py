@@ -1,9 +1,9 @@
 """The process that runs verifiers. The pool starts it, talks JSON lines to it, and may kill it at any time.
 
     first line in    {"verifiers": [[name, options], ...], "preload": [module, ...], "memory_mb": n, "guarded": bool}
-    first line out   ["ready", [[name, version], ...]]  or  ["error", kind, message]
-    request          JOB INDEXES {"problem": ..., "sample": ...}
-    replies          ["verdict", job, index, status, reason, detail, seconds]  one for each index, in order
+    first line out   ["ready", [[name, version, optional methods], ...]]  or  ["error", kind, message]
+    request          JOB METHOD INDEXES {"problem": ..., "samples": [...]}
+    replies          ["verdict", job, index, status, reason, detail, seconds]  one for each index and sample, in order
     between them     ["loading", module], ["loaded", module]
 
 What this does not protect against: a plug-in that forges its own verdict. It has a vote; the guard only notices
@@ -78,22 +78,33 @@ class Guard:
         return None
 
 
-def judge(verifier: protocol.Verifier, problem: Problem, sample: Sample) -> tuple[str, str, str]:
-    """Run one check. Whatever goes wrong in it is an `unverifiable` verdict."""
+Judgement = tuple[str, str, str]
+"""Status, reason, detail."""
+
+
+def judge(verifier: protocol.Verifier, method: str, problem: Problem, samples: list[Sample]) -> list[Judgement]:
+    """Run one method, and read a judgement on each sample. Whatever goes wrong in it is `unverifiable`."""
     try:
-        verdict = verifier.check(problem, sample)
-        if type(verdict) is not Verdict:
-            return broken(f"check returned {type(verdict).__name__}, expected Verdict")
-        if not isinstance(verdict.detail, str) or verdict.sample_id != sample.id:
-            return broken("check returned a verdict on another sample or with a detail that is not text")
-        return Status(verdict.status).value, Reason(verdict.reason).value, verdict.detail[:MAX_DETAIL]
+        verdicts = [getattr(verifier, method)(problem, *samples)]
+        if fault := next((f for v, s in zip(verdicts, samples, strict=True) if (f := fault_of(v, s, method))), None):
+            return [broken(fault)] * len(samples)
+        return [(Status(v.status).value, Reason(v.reason).value, v.detail[:MAX_DETAIL]) for v in verdicts]
     except MemoryError:
-        return Status.UNVERIFIABLE.value, Reason.RESOURCE_LIMIT.value, "out of memory"
+        return [(Status.UNVERIFIABLE.value, Reason.RESOURCE_LIMIT.value, "out of memory")] * len(samples)
     except BaseException as error:  # a plug-in may raise anything, SystemExit included; the verdict records it
-        return broken(f"check raised {type(error).__name__}: {str(error)[:MAX_DETAIL]}")
+        return [broken(f"{method} raised {type(error).__name__}: {str(error)[:MAX_DETAIL]}")] * len(samples)
 
 
-def broken(detail: str) -> tuple[str, str, str]:
+def fault_of(verdict: Any, sample: Sample, method: str) -> str | None:
+    """Why something that a method returned is no verdict on a sample; None if it is one."""
+    if type(verdict) is not Verdict:
+        return f"{method} returned {type(verdict).__name__}, expected Verdict"
+    if not isinstance(verdict.detail, str) or verdict.sample_id != sample.id:
+        return f"{method} returned a verdict on another sample or with a detail that is not text"
+    return None
+
+
+def broken(detail: str) -> Judgement:
     return Status.UNVERIFIABLE.value, Reason.VERIFIER_ERROR.value, detail[:MAX_DETAIL]
 
 
@@ -113,33 +124,37 @@ class Worker:
     def serve(self) -> None:
         assert threading.current_thread() is threading.main_thread(), "checks run in the main thread"
         for line in iter(self.pipe.requests.readline, b""):
-            job, indexes, body = line.split(b" ", 2)
-            self.answer(int(job), [int(i) for i in indexes.split(b",")], body)
+            job, method, indexes, body = line.split(b" ", 3)
+            self.answer(int(job), method.decode(), [int(i) for i in indexes.split(b",")], body)
 
-    def answer(self, job: int, indexes: list[int], body: bytes) -> None:
+    def answer(self, job: int, method: str, indexes: list[int], body: bytes) -> None:
         try:
             request = json.loads(body)
-            problem, sample = Problem.model_validate(request["problem"]), Sample.model_validate(request["sample"])
+            problem = Problem.model_validate(request["problem"])
+            samples = [Sample.model_validate(s) for s in request["samples"]]
         except (ValueError, RecursionError) as error:
             for index in indexes:
                 self.pipe.send("verdict", job, index, *broken(f"row cannot be read: {str(error)[:200]}"), 0.0)
             return
         for index in indexes:
             start = time.perf_counter()
-            result = self.checked(index, problem, sample)
-            self.pipe.send("verdict", job, index, *result, round(time.perf_counter() - start, 6))
+            results = self.checked(index, method, problem, samples)
+            seconds = round(time.perf_counter() - start, 6)
+            for result in results:
+                self.pipe.send("verdict", job, index, *result, seconds)
 
-    def checked(self, index: int, problem: Problem, sample: Sample) -> tuple[str, str, str]:
+    def checked(self, index: int, method: str, problem: Problem, samples: list[Sample]) -> list[Judgement]:
         verifier = self.verifiers[index]
         if self.guard is None:
-            return judge(verifier, problem, sample)
-        before = problem.model_dump_json(), sample.model_dump_json()
-        result = judge(verifier, problem, sample)
+            return judge(verifier, method, problem, samples)
+        rows: list[records.Record] = [problem, *samples]
+        before = [row.model_dump_json() for row in rows]
+        results = judge(verifier, method, problem, samples)
         if name := self.guard.changed():
-            return broken(f"the verifier replaced {name}")
-        if not (is_same(problem, before[0]) and is_same(sample, before[1])):
-            return broken("the verifier changed its input")
-        return result
+            return [broken(f"the verifier replaced {name}")] * len(samples)
+        if not all(map(is_same, rows, before)):
+            return [broken("the verifier changed its input")] * len(samples)
+        return results
 
 
 def main() -> None:
@@ -156,7 +171,7 @@ def main() -> None:
         pipe.send("error", "config" if isinstance(error, ConfigError) else "verifier", str(error)[:2000])
         return
     worker = Worker(pipe, verifiers, guard)
-    pipe.send("ready", [[v.name, v.version] for v in verifiers])
+    pipe.send("ready", [[v.name, v.version, [m for m in protocol.OPTIONAL if hasattr(v, m)]] for v in verifiers])
     worker.serve()
 
 

@@ -145,7 +145,7 @@ OVERRIDES = {
     ),
     "gold that math refuses": (
         ["prompts.sources.0.fields.gold=solution"],
-        ["verify.verifiers", "'math'", "prompts.sources.N.fields.gold"],
+        ["verify.verifiers", "'math'", "verify.max_bad_gold=0.1", "prompts.sources.N.fields.gold"],
     ),
     "no gold": (["prompts.sources.0.fields.gold=null"], ["no gold answer", "'math'", "fields.gold"]),
     "empty test split": (["prompts.test_fraction=0"], ["evaluate.split=test", "prompts.test_fraction"]),
@@ -197,7 +197,7 @@ def test_check_of_a_good_config_says_what_would_be_done(place: Path) -> None:
     assert done.code == 0, done.err
     plan = json.loads(done.out)
     assert plan["problems"]["splits"]["train"] + plan["problems"]["splits"]["test"] > 30
-    assert plan["gold"]["refused"] == plan["gold"]["missing"] == 0
+    assert plan["gold"] == {"checked": 40, "quarantined": 0, "reasons": {}, "splits": {}, "examples": []}
     assert set(plan["stages"].values()) == {"not done yet"}
     weights = {(p["role"], p["weight"]) for p in plan["example"]["pieces"]}
     assert weights == {(None, 0.0), ("rationale", 1.0), ("answer", 1.0)}
@@ -213,6 +213,19 @@ def test_check_warns_of_what_is_probably_not_meant(place: Path) -> None:
     found = json.loads(done.out)["warnings"]
     assert any("teacher.system" in w and "quotes" in w for w in found)
     assert any("temperature=0" in w for w in found)
+
+
+def test_check_tells_of_gold_that_will_be_quarantined(place: Path) -> None:
+    rows = [{"question": f"What is {n} + {n}?", "answer": str(2 * n) if n else "n/a\n#### or 0"} for n in range(40)]
+    write_rows(place / "data.jsonl", rows)
+    done = rdistill("check", "good.yaml", "--json")
+    assert done.code == 0, done.err
+    plan = json.loads(done.out)
+    assert (plan["gold"]["quarantined"], plan["gold"]["reasons"]) == (1, {"math: WRONG_ANSWER": 1})
+    assert any("1 of 40 gold answers fail their own verifier" in w and "n/a" in w for w in plan["warnings"])
+    assert "gold: 40 checked, 1 to be quarantined" in rdistill("check", "good.yaml").out
+    done = rdistill("check", "good.yaml", "verify.max_bad_gold=0.02")
+    assert done.code == 2 and "above verify.max_bad_gold=0.02" in sentence(done.err)
 
 
 @pytest.mark.parametrize(

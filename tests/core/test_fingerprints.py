@@ -57,6 +57,7 @@ EDITS: dict[str, tuple[Any, str | None]] = {
     "verify.verifiers.1.options.max_rationale_chars": (50, "generate"),
     "verify.timeout_s": (9, "generate"),
     "verify.workers": (3, None),
+    "verify.max_bad_gold": (0.5, None),
     "sandbox.timeout_s": (9, "generate"),
     "select.max_per_problem": (1, "select"),
     "select.prefer": ("first", "select"),

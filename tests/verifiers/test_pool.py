@@ -8,7 +8,7 @@ import pytest
 from rdistill.config import VerifierSpec
 from rdistill.errors import VerifierError
 from rdistill.records import Reason, Status, Verdict
-from rdistill.verifiers import pool as pool_module
+from rdistill.verifiers import lane
 from rdistill.verifiers.pool import VerifierPool, combine
 
 MATH, FORMAT = VerifierSpec(name="math"), VerifierSpec(name="format")
@@ -111,7 +111,7 @@ def test_many_clients_get_the_verdicts_of_one(make, judge_all):
 
 
 def test_workers_are_recycled(make, monkeypatch):
-    monkeypatch.setattr(pool_module, "MAX_WEAR", 5)
+    monkeypatch.setattr(lane, "MAX_WEAR", 5)
 
     async def work():
         seen = set()

@@ -49,6 +49,16 @@ class Code:
             return failed(self, sample, Reason.UNPARSEABLE, f"{len(code)} characters of code, at most {MAX_CODE_CHARS}")
         return kinds[gold["kind"]](gold, sample, code)
 
+    def check_gold(self, problem: Problem, stated: Sample) -> Verdict:
+        """Whether the tests can be read; they are no answer that could be run."""
+        fault = gold_fault(problem.gold)
+        if fault is None and problem.gold["kind"] == "asserts":
+            try:
+                plan_asserts(problem.gold["tests"], problem.gold["entry_point"])
+            except ValueError as error:
+                fault = str(error)
+        return unverifiable(self, stated, Reason.BAD_GOLD, fault) if fault else passed(self, stated)
+
     def _function(self, gold: dict[str, Any], sample: Sample, code: str) -> Verdict:
         cases = gold["cases"]
         run = run_function(self.sandbox, code, gold["entry_point"], [case["args"] for case in cases])

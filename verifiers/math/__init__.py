@@ -51,6 +51,10 @@ class Math:
             return unverifiable(self, sample, Reason.UNPARSEABLE, f"too complex to decide: {detail}")
         return failed(self, sample, REFUSALS[outcome], detail)
 
+    def check_gold(self, problem: Problem, stated: Sample) -> Verdict:
+        """Whether the gold, stated as the answer, is right."""
+        return self.check(problem, stated)
+
     def answer(self, sample: Sample, gold: str) -> str | None:
         """The text of the final answer, or None. Raises Ambiguous if there is more than one."""
         if sample.answer is not None:

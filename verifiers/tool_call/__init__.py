@@ -43,6 +43,17 @@ class ToolCall:
             failed(self, sample, Reason.BAD_TOOL_CALL, fault) if fault else passed(self, sample, f"{len(calls)} calls")
         )
 
+    def check_gold(self, problem: Problem, stated: Sample) -> Verdict:
+        """Whether the expected calls, if there are any, can be read."""
+        gold = problem.gold
+        if not isinstance(gold, dict) or "calls" not in gold:
+            return passed(self, stated, "no expected calls")
+        try:
+            read_expected(gold["calls"])
+        except GoldError as error:
+            return unverifiable(self, stated, Reason.BAD_GOLD, str(error))
+        return passed(self, stated)
+
     def gold_fault(self, gold: dict[str, Any], problem: Problem, calls: list[Call]) -> str | None:
         """What is wrong with the calls, compared with the expected ones; None if nothing.
 

@@ -1,0 +1,203 @@
+"""A group of verifiers and the processes that run it: one request at a time each, killed past its limit, replaced.
+
+A check that passes its time limit is ended by SIGKILL; time spent waiting for a free process, or on a heavy first
+import, does not count.
+"""
+
+import asyncio
+import time
+from typing import Any, NamedTuple
+
+from rdistill.config import VerifierSpec
+from rdistill.errors import ConfigError, VerifierError
+from rdistill.records import Problem, Reason, Sample, Status, Verdict
+from rdistill.verifiers.process import WorkerDied, WorkerProcess
+
+START_LIMIT_S = 60
+"""Longest start or heavy import of a worker."""
+SLOW_S, SLOW_WEAR, MAX_WEAR = 0.005, 40, 20_000
+"""A worker is recycled after 20,000 quick checks or 500 slow ones: sympy's caches grow."""
+START_ATTEMPTS = 3
+
+Fields = tuple[Status, Reason, str, float]
+"""Status, reason, detail, seconds."""
+
+
+class Job(NamedTuple):
+    """A verifier's method to call on a problem and samples; each sample gets a verdict."""
+
+    method: str
+    body: bytes
+    sample_ids: list[str]
+
+    @classmethod
+    def of(cls, method: str, problem: Problem, samples: list[Sample]) -> "Job":
+        rows = ",".join(sample.model_dump_json() for sample in samples)
+        body = f'{{"problem":{problem.model_dump_json()},"samples":[{rows}]}}'.encode()
+        return cls(method, body, [sample.id for sample in samples])
+
+
+class Lane:
+    """`specs` by their number in the config; `timeout_s` is the limit of one check of one sample."""
+
+    def __init__(
+        self, specs: dict[int, VerifierSpec], workers: int, timeout_s: float, memory_mb: int, *, guarded: bool
+    ) -> None:
+        self.order = list(specs)
+        self.workers, self.timeout_s = workers, timeout_s
+        self.setup: dict[str, Any] = {
+            "verifiers": [[s.name, s.options] for s in specs.values()],
+            "preload": [],
+            "memory_mb": memory_mb,
+            "guarded": guarded,
+        }
+        self.names: list[tuple[str, str]] = []
+        self.methods: dict[int, list[str]] = {}
+        """The optional methods of each verifier, once a process has started."""
+        self.jobs = 0
+        self.idle: asyncio.LifoQueue[WorkerProcess | VerifierError] = asyncio.LifoQueue()
+        self.alive: set[WorkerProcess] = set()
+        self.tasks: set[asyncio.Task] = set()
+
+    async def open(self) -> None:
+        self.idle.put_nowait(await self.start())
+        for _ in range(self.workers - 1):
+            self.background(self.add())
+
+    async def close(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await asyncio.gather(*(worker.kill() for worker in self.alive))
+        self.alive.clear()
+
+    def background(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def start(self) -> WorkerProcess:
+        """Start a process and wait until its verifiers are loaded."""
+        worker = await WorkerProcess.start(self.setup)
+        self.alive.add(worker)
+        names = ", ".join(name for name, _ in self.setup["verifiers"])
+        try:
+            while (reply := await worker.read(START_LIMIT_S))[0] in ("loading", "loaded"):
+                pass
+            kind, *rest = reply
+            if kind == "error":
+                raise (ConfigError if rest[0] == "config" else VerifierError)(rest[1])
+            self.names = [(name, version) for name, version, _ in rest[0]]
+            self.methods = {index: methods for index, (_, _, methods) in zip(self.order, rest[0], strict=True)}
+        except (WorkerDied, TimeoutError) as error:
+            await self.discard(worker)
+            raise VerifierError(f"verifiers {names} did not start: {error or 'no answer in a minute'}") from error
+        except BaseException:
+            await self.discard(worker)
+            raise
+        return worker
+
+    async def add(self) -> None:
+        """Start one more process, or after a few failures tell all who wait for one."""
+        for attempt in range(START_ATTEMPTS):
+            try:
+                self.idle.put_nowait(await self.start())
+                return
+            except (VerifierError, ConfigError, OSError) as error:
+                if attempt == START_ATTEMPTS - 1:
+                    self.idle.put_nowait(VerifierError(str(error)))
+                await asyncio.sleep(0.5)
+
+    async def discard(self, worker: WorkerProcess) -> None:
+        await worker.kill()
+        self.alive.discard(worker)
+
+    async def replace(self, worker: WorkerProcess) -> None:
+        await self.discard(worker)
+        await self.add()
+
+    async def do(self, job: Job, wanted: list[int]) -> dict[int, list[Verdict]]:
+        """A verdict on each sample by each wanted spec (by number); what had no turn before a kill is asked again."""
+        found: dict[int, list[Verdict]] = {}
+        todo = [place for place, index in enumerate(self.order) if index in wanted]
+        while todo:
+            worker = await self.idle.get()
+            if isinstance(worker, VerifierError):
+                self.idle.put_nowait(worker)
+                raise VerifierError(str(worker))
+            healthy = False
+            try:
+                healthy = await self.ask(worker, job, todo, found)
+            finally:
+                if healthy and worker.wear < MAX_WEAR:
+                    self.idle.put_nowait(worker)
+                else:
+                    self.background(self.replace(worker))
+            todo = [place for place in todo if self.order[place] not in found]
+        return found
+
+    async def ask(self, worker: WorkerProcess, job: Job, todo: list[int], found: dict[int, list[Verdict]]) -> bool:
+        """Send one request and read its verdicts into `found`. Returns whether the worker can be used again."""
+        self.jobs += 1
+        number = self.jobs
+        places = ",".join(map(str, todo)).encode()
+        await worker.send(b"%d %s %s %s" % (number, job.method.encode(), places, job.body))
+        for place in todo:
+            fields, is_alive = await self.read(worker, job, number, place)
+            found[self.order[place]] = [
+                self.verdict(sample_id, place, *f) for sample_id, f in zip(job.sample_ids, fields, strict=True)
+            ]
+            if not is_alive or any(reason is Reason.RESOURCE_LIMIT for _, reason, _, _ in fields):
+                return False
+        return True
+
+    async def read(self, worker: WorkerProcess, job: Job, number: int, place: int) -> tuple[list[Fields], bool]:
+        """One verifier's verdicts on all samples, and whether the worker lived to give them."""
+        start = time.monotonic()
+        limit_s = self.timeout_s * len(job.sample_ids)
+        try:
+            replies = [await self.reply(worker, limit_s) for _ in job.sample_ids]
+            fields = [self.parse(reply, number, place) for reply in replies]
+        except TimeoutError:
+            failure = (Status.UNVERIFIABLE, Reason.TIMEOUT, f"ended after {limit_s:g} s", time.monotonic() - start)
+            return [failure] * len(job.sample_ids), False
+        except WorkerDied as error:
+            failure = (Status.UNVERIFIABLE, Reason.VERIFIER_ERROR, str(error), time.monotonic() - start)
+            return [failure] * len(job.sample_ids), False
+        worker.wear += 1 if fields[0][3] < SLOW_S else SLOW_WEAR
+        return fields, True
+
+    async def reply(self, worker: WorkerProcess, limit_s: float) -> list[Any]:
+        """The next verdict line. A heavy import is waited for, once a module and process; then the clock restarts."""
+        while (reply := await worker.read(limit_s))[0] == "loading":
+            module = str(reply[1:])
+            if module in worker.heavy or (await worker.read(START_LIMIT_S))[0] != "loaded":
+                raise WorkerDied("it said that it was loading, and did not load")
+            worker.heavy.add(module)
+            if reply[1] not in self.setup["preload"]:
+                self.setup["preload"].append(reply[1])
+        return reply
+
+    @staticmethod
+    def parse(reply: list[Any], number: int, place: int) -> Fields:
+        try:
+            kind, its_number, its_place, status, reason, detail, seconds = reply
+            if (kind, its_number, its_place) == ("verdict", number, place) and isinstance(detail, str) and seconds >= 0:
+                return Status(status), Reason(reason), detail, float(seconds)
+        except (ValueError, TypeError):
+            pass
+        raise WorkerDied("it answered with something that is not this job's verdict")
+
+    def verdict(
+        self, sample_id: str, place: int, status: Status, reason: Reason, detail: str, seconds: float
+    ) -> Verdict:
+        name, version = self.names[place]
+        return Verdict(
+            sample_id=sample_id,
+            verifier=name,
+            version=version,
+            status=status,
+            reason=reason,
+            detail=detail,
+            seconds=round(seconds, 6),
+        )
