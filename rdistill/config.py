@@ -205,6 +205,11 @@ class TeacherConfig(Section):
     """Verified right samples after which a problem needs no more (if `want_fail` is met too)."""
     want_fail: Annotated[int, Field(ge=0)] = 1
     """Verified wrong samples wanted, for pairs; 0 where no pairs are."""
+    hints: Annotated[int, Field(ge=0)] = 0
+    """Samples more, at most, of a train problem that none solved, now with its gold answer in the teacher's prompt
+    (rationalisation: STaR, Zelikman et al. 2022, section 3.2). The student never sees the hint."""
+    hint: Annotated[str, Field(pattern=r"\{gold\}")] = "(Hint: the answer is {gold}.)"
+    """What is put after the question then."""
     concurrency: Positive = 64
     """Requests in flight at once."""
     timeout_s: Annotated[float, Field(gt=0)] = 300
@@ -242,13 +247,13 @@ class VerifyConfig(Section):
     """Wall-clock limit of one check; the worker is killed and the verdict is `unverifiable`."""
     memory_mb: Positive = 2048
     """Address space of one worker process, in MiB."""
+    max_bad_gold: Fraction = 0.1
+    """Share of the problems whose gold answer may fail its own verifier; they are quarantined. More stops the run."""
 
 
 class SelectConfig(Section):
     """Which verified samples become training examples."""
 
-    max_bad_gold: Fraction = 0.1
-    """Share of the problems whose gold answer may fail its own verifier; they are quarantined. More stops the run."""
     max_per_problem: Positive = 2
     """Examples of one problem in one mode; one in `direct`."""
     prefer: Literal["shortest", "confident", "first"] = "shortest"

@@ -31,9 +31,18 @@ class Teacher:
         self._marker, self._seed = config.answer.marker, config.seed
         self._ask, self._engine, self._tools = ask, engine, tools or {}
 
-    async def samples(self, problem: Problem, index: int) -> list[Sample]:
-        """One chain of samples for a problem, in the configured mode."""
-        return await getattr(self, f"_{self._config.mode}")(problem, index)
+    async def samples(self, problem: Problem, index: int, *, hint: bool = False) -> list[Sample]:
+        """One chain of samples for a problem, in the configured mode; with a hint, its gold answer is in the prompt."""
+        if not hint:
+            return await getattr(self, f"_{self._config.mode}")(problem, index)
+        hinted = problem.model_copy(update={"messages": self._hinted(problem)})
+        samples: list[Sample] = await getattr(self, f"_{self._config.mode}")(hinted, index)
+        return [s.model_copy(update={"sampling": {**s.sampling, "hint": True}}) for s in samples]
+
+    def _hinted(self, problem: Problem) -> list[Message]:
+        *before, last = problem.messages
+        hint = self._config.hint.replace("{gold}", str(problem.gold))
+        return [*before, {**last, "content": f"{last['content']}\n{hint}"}]
 
     def prompt(self, problem: Problem) -> list[Message]:
         """System prompt, worked examples, then the problem's own messages."""

@@ -18,6 +18,8 @@ from rdistill.teacher.modes import Teacher
 from rdistill.tools import Tool
 from rdistill.verifiers.pool import VerifierPool, combine
 
+HINTED = 1_000_000
+"""Index of a problem's first hinted sample, so that the others' indices do not depend on hints."""
 JUDGED_ROLES = ("answer", "draft", "revision")
 
 
@@ -134,13 +136,18 @@ class Sampler:
                 failed += Status.FAIL in statuses
             if passed >= teacher.want_pass and failed >= teacher.want_fail:
                 break
+        if not passed and problem.split == "train" and problem.gold is not None:
+            for index in range(HINTED, HINTED + teacher.hints):
+                if Status.PASS in await self._chain(problem, index, hint=True):
+                    passed += 1
+                    break
         self.tally.problems += 1
         self.tally.solved += passed > 0
         self.tally.paired += passed > 0 and failed > 0
 
-    async def _chain(self, problem: Problem, index: int) -> list[Status | None]:
+    async def _chain(self, problem: Problem, index: int, *, hint: bool = False) -> list[Status | None]:
         """One chain of samples, written and judged; the status of each (None for what is not judged)."""
-        samples = await self._teacher.samples(problem, index)
+        samples = await self._teacher.samples(problem, index, hint=hint)
         await self._ledger.put(*samples)
         statuses: list[Status | None] = []
         for sample in samples:

@@ -91,6 +91,38 @@ def test_sampling_stops_when_a_problem_has_what_training_needs(
     assert [request.index for _, request in engine.calls] == [*range(calls)]
 
 
+def test_a_pool_can_have_a_limit_of_its_own(ledger: Ledger) -> None:
+    easy, hard = problems(2)
+    engine = ScriptedEngine(by_index(WRONG))
+    config = make_config(max_samples=6, max_samples_by_pool={"synthetic": 1})
+    sample_all(config, engine, ledger, [easy.model_copy(update={"pool": "synthetic"}), hard])
+    assert [len(list(ledger.rows(Sample, problem_id=p.id))) for p in (easy, hard)] == [1, 6]
+
+
+def hinted_only(messages: list, request: Any) -> Reply:
+    """Right at the second look at a hint, wrong without one."""
+    return RIGHT if "the answer is 2." in messages[-1]["content"] and request.index % 2 else WRONG
+
+
+def test_an_unsolved_problem_is_asked_again_with_its_gold_as_a_hint(ledger: Ledger) -> None:
+    engine = ScriptedEngine(hinted_only)
+    tally, _ = sample_all(make_config(max_samples=2, hints=4), engine, ledger, problems())
+    samples = list(ledger.rows(Sample))
+    assert [bool(s.sampling.get("hint")) for s in samples] == [False, False, True, True]
+    assert (tally.solved, len({s.id for s in samples})) == (1, 4)
+    assert all("answer is" not in m["content"] for s in samples for m in s.messages)
+
+
+def test_no_hint_for_a_solved_or_held_out_problem_or_one_without_gold(ledger: Ledger) -> None:
+    problem, solved = problems(2)
+    held_out, open_ended = ({"split": "dev", "id": "d"}, {"gold": None, "id": "o"})
+    engine = ScriptedEngine(by_index(WRONG))
+    asked = [problem.model_copy(update=change) for change in (held_out, open_ended)]
+    sample_all(make_config(max_samples=2, hints=4), engine, ledger, asked)
+    sample_all(make_config(max_samples=2, hints=4), ScriptedEngine(by_index(RIGHT)), ledger, [solved])
+    assert not any(s.sampling.get("hint") for s in ledger.rows(Sample))
+
+
 def test_the_tally_counts_what_happened(ledger: Ledger) -> None:
     engine = ScriptedEngine(by_index(RIGHT, WRONG, CUT, RIGHT))
     tally, _ = sample_all(make_config(), engine, ledger, problems(3))
