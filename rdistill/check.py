@@ -23,6 +23,7 @@ from rdistill.run import RunFolder
 from rdistill.select.completions import complete
 from rdistill.stages import STAGES, fingerprints, why_rerun
 from rdistill.tools import format_tool_call
+from rdistill.verifiers.composition import check_domains
 
 MAX_GOLD_CHECKED = 1000
 """Problems of each split whose gold `check` looks at; a run looks at all."""
@@ -40,6 +41,7 @@ def check_all(config: Config) -> dict[str, Any]:
     RunFolder(config.run_dir or "").check_usable()
     check_prerequisites(config)
     problems, counts = build_problems(config)
+    check_domains(config, problems)
     check_verifiers(config)
     gold = check_gold(config, problems)
     teacher = config.teacher

@@ -231,7 +231,11 @@ class VerifierSpec(Section):
     name: str
     """An installed verifier, or path/to/file.py:Class."""
     required: bool = True
-    """A required verifier must pass; an advisory one is only recorded."""
+    """A required verifier has a vote; an advisory one is only recorded."""
+    domains: Annotated[list[str], Field(min_length=1)] | None = None
+    """Domains of the problems that it judges; null: all."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """combine `weighted`: what its vote weighs."""
     options: dict[str, Any] = {}
     """Keyword arguments of its class."""
 
@@ -240,7 +244,12 @@ class VerifyConfig(Section):
     """Who decides what may be learned from, and within which limits."""
 
     verifiers: Annotated[list[VerifierSpec], Field(min_length=1)] = [VerifierSpec(name="math")]
-    """A sample passes if every required one passes it."""
+    """Those that are required and judge a problem's domain vote on its samples."""
+    combine: Literal["all", "any", "weighted"] = "all"
+    """A sample passes if all votes pass it, if any does, or if those that do weigh enough. What is not known decides
+    nothing: docs/verifiers.md has the tables."""
+    threshold: Annotated[float, Field(gt=0, le=1)] | None = None
+    """combine `weighted`: share of the votes' weight that has to pass."""
     workers: Positive = 2
     """Processes for the first-party verifiers together, and for each plug-in."""
     timeout_s: Annotated[float, Field(gt=0)] = 5

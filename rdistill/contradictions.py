@@ -54,7 +54,15 @@ def _verifiers_disagree(config: "Config") -> Iterator[str]:
     specs = config.verify.verifiers
     if not any(spec.required for spec in specs):
         yield "verify.verifiers has none with required: true, so no sample could ever pass; require one"
+    verify = config.verify
+    if verify.combine == "weighted" and verify.threshold is None:
+        yield "verify.combine=weighted needs verify.threshold, the share of the votes' weight that has to pass; add it"
+    if verify.combine != "weighted" and verify.threshold is not None:
+        yield f"verify.threshold={verify.threshold:g} means nothing with verify.combine={verify.combine}; take it out"
     for number, spec in enumerate(specs):
+        if spec.weight != 1 and (verify.combine != "weighted" or not spec.required):
+            why = f"verify.combine={verify.combine}" if spec.required else "required: false"
+            yield f"verify.verifiers.{number}.weight={spec.weight:g} means nothing with {why}; take it out"
         marker = spec.options.get("marker", "####")
         if spec.name == "format" and marker != config.answer.marker:
             yield (
@@ -65,7 +73,8 @@ def _verifiers_disagree(config: "Config") -> Iterator[str]:
 
 def _choices(config: "Config") -> dict[str, list[str]]:
     """The lists in which each value may stand once."""
-    return {
+    domains = {f"verify.verifiers.{n}.domains": [*(s.domains or ())] for n, s in enumerate(config.verify.verifiers)}
+    return domains | {
         "select.modes": [*config.select.modes],
         "evaluate.modes": [*config.evaluate.modes],
         "evaluate.models": [*config.evaluate.models],

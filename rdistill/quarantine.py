@@ -18,6 +18,7 @@ from rdistill.config import Config, VerifierSpec
 from rdistill.errors import DataError
 from rdistill.records import Problem, Reason, Sample, Status, Verdict
 from rdistill.run import write_durable
+from rdistill.verifiers.composition import combine
 from rdistill.verifiers.pool import VerifierPool
 
 BATCH = 256
@@ -80,15 +81,17 @@ async def _judge(config: Config, problems: list[Problem], progress: Progress) ->
 
 
 async def _refusal(problem: Problem, pool: VerifierPool, config: Config) -> Refusal | None:
-    """None for a gold that every required verifier accepts, or that none has a word on."""
+    """None for a gold that passes the verifiers that vote, as a sample has to, or that none of them has a word on."""
     stated = gold_sample(problem, config.answer.marker)
-    refused: list[tuple[int, Verdict]] = []
+    votes: list[tuple[VerifierSpec, Verdict]] = []
     for _ in range(2):
         found = await pool.check_gold(problem, stated)
-        refused = [(i, v) for i, v in sorted(found.items()) if v.status is not Status.PASS and pool.specs[i].required]
-        if not any(verdict.reason in ACCIDENTS for _, verdict in refused):
+        votes = [(pool.specs[i], verdict) for i, verdict in sorted(found.items()) if pool.specs[i].required]
+        if not any(verdict.reason in ACCIDENTS for _, verdict in votes):
             break
-    return Refusal(problem, pool.specs[refused[0][0]], refused[0][1]) if refused else None
+    status = combine([v for _, v in votes], [s for s, _ in votes], config.verify)
+    refused = [Refusal(problem, spec, verdict) for spec, verdict in votes if verdict.status is not Status.PASS]
+    return refused[0] if refused and status is not Status.PASS else None
 
 
 def gold_sample(problem: Problem, marker: str) -> Sample:

@@ -6,15 +6,17 @@ Every function takes (run, config, ledger) and returns what the manifest keeps a
 import asyncio
 import shutil
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
-from rdistill.config import Config
+from rdistill.config import Config, VerifierSpec
 from rdistill.errors import DataError
 from rdistill.ledger import Ledger
 from rdistill.progress import bar
 from rdistill.records import Example, Pair, Problem, Sample, Status, Verdict
 from rdistill.run import RunFolder
-from rdistill.verifiers.pool import VerifierPool, combine
+from rdistill.verifiers.composition import applicable, check_domains, combine
+from rdistill.verifiers.pool import VerifierPool
 
 
 def prompts(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
@@ -31,6 +33,7 @@ def generate(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     from rdistill.quarantine import quarantined, validate_gold, write_quarantine
 
     problems = list(ledger.rows(Problem))
+    check_domains(config, problems)
     with bar("gold", len(problems), "problems") as update:
         refusals, gold = validate_gold(config, problems, update)
     write_quarantine(run.quarantine, refusals)
@@ -82,35 +85,47 @@ def verify(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
 async def _judge_missing(config: Config, ledger: Ledger) -> None:
     from rdistill.teacher.sampler import JUDGED_ROLES, judge
 
-    specs = list(config.verify.verifiers)
     judged: dict[str, set[str]] = {}
     for verdict in ledger.rows(Verdict):
         judged.setdefault(verdict.sample_id, set()).add(verdict.verifier)
-    wanted = {spec.name for spec in specs}
-    waiting = [s for s in ledger.rows(Sample) if s.role in JUDGED_ROLES and not wanted <= judged.get(s.id, set())]
+    problems = {p.id: p for p in ledger.rows(Problem)}
+
+    def is_judged(sample: Sample) -> bool:
+        specs = applicable(config.verify.verifiers, problems[sample.problem_id].domain)
+        return {spec.name for spec in specs} <= judged.get(sample.id, set())
+
+    waiting = [s for s in ledger.rows(Sample) if s.role in JUDGED_ROLES and not is_judged(s)]
     if not waiting:
         return
-    problems = {p.id: p for p in ledger.rows(Problem)}
     async with verifier_pool(config) as pool:
         with bar("verify", len(waiting), "samples") as update:
             for done in range(0, len(waiting), 256):
                 batch = waiting[done : done + 256]
-                found = await asyncio.gather(*(judge(problems[s.problem_id], s, pool, specs) for s in batch))
+                found = await asyncio.gather(*(judge(problems[s.problem_id], s, pool) for s in batch))
                 await ledger.put(*(verdict for verdicts in found for verdict in verdicts))
                 update(done + len(batch), "")
 
 
 def sample_statuses(config: Config, ledger: Ledger) -> dict[str, Status]:
     """Each judged sample's combined status under the config's verifiers."""
-    specs = list(config.verify.verifiers)
     by_sample: dict[str, dict[str, Verdict]] = {}
     for verdict in ledger.rows(Verdict):
         by_sample.setdefault(verdict.sample_id, {})[verdict.verifier] = verdict
+    specs_of = _specs_by_sample(config, ledger, by_sample)
     return {
-        sample_id: combine([verdicts[s.name] for s in specs], specs)
+        sample_id: combine([verdicts[s.name] for s in specs_of[sample_id]], specs_of[sample_id], config.verify)
         for sample_id, verdicts in by_sample.items()
-        if all(s.name in verdicts for s in specs)
+        if all(s.name in verdicts for s in specs_of[sample_id])
     }
+
+
+def _specs_by_sample(config: Config, ledger: Ledger, sample_ids: Iterable[str]) -> dict[str, list[VerifierSpec]]:
+    """The verifiers for each sample's domain."""
+    specs = list(config.verify.verifiers)
+    if all(spec.domains is None for spec in specs):
+        return dict.fromkeys(sample_ids, specs)
+    domain_of = {p.id: p.domain for p in ledger.rows(Problem)}
+    return {s.id: applicable(specs, domain_of[s.problem_id]) for s in ledger.rows(Sample)}
 
 
 def trainable_statuses(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Status]:

@@ -25,7 +25,8 @@ from rdistill.teacher.engines import start_teacher, start_vllm
 from rdistill.teacher.modes import Teacher, answer_confidence, total_usage
 from rdistill.teacher.sampler import CachedEngine
 from rdistill.tools import make_tools
-from rdistill.verifiers.pool import VerifierPool, combine
+from rdistill.verifiers.composition import applicable, combine, deciding_reason
+from rdistill.verifiers.pool import VerifierPool
 
 Model = tuple[str, str | None]
 """A model and its revision."""
@@ -166,6 +167,8 @@ class Evaluation:
         whole = [s.model_copy(update={"finish_reason": "stop"}) for s in samples]
         asked = zip(self.problems, whole, strict=True)
         verdicts = await asyncio.gather(*(self.pool.check(p, s) for p, s in asked))
+        specs = [applicable(self.pool.specs, p.domain) for p in self.problems]
+        statuses = [combine(found, by, self.config.verify) for found, by in zip(verdicts, specs, strict=True)]
         return [
             {
                 "problem_id": problem.id,
@@ -176,14 +179,16 @@ class Evaluation:
                 "mode": mode,
                 "text": "\n".join(m["content"] for m in sample.messages),
                 "answer": sample.answer,
-                "status": combine(found, self.pool.specs).value,
-                "reason": next((f.reason.value for f in found if f.status is not Status.PASS), "OK"),
+                "status": status.value,
+                "reason": deciding_reason(found, by, status).value,
                 "finish_reason": sample.finish_reason,
                 "output_tokens": sample.usage["completion_tokens"],
                 "seconds": sample.usage["milliseconds"] / 1000,
                 "confidence": None if sample.confidence is None else math.exp(sample.confidence),
             }
-            for problem, sample, found in zip(self.problems, samples, verdicts, strict=True)
+            for problem, sample, found, by, status in zip(
+                self.problems, samples, verdicts, specs, statuses, strict=True
+            )
         ]
 
 

@@ -9,14 +9,15 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from rdistill.config import Config, VerifierSpec
+from rdistill.config import Config
 from rdistill.errors import RdistillError, first_cause
 from rdistill.ledger import Ledger
 from rdistill.records import Message, Problem, Reason, Sample, Status, Verdict, content_id
 from rdistill.teacher.engine import Completion, Engine, Request
 from rdistill.teacher.modes import Teacher
 from rdistill.tools import Tool
-from rdistill.verifiers.pool import VerifierPool, combine
+from rdistill.verifiers.composition import applicable, combine
+from rdistill.verifiers.pool import VerifierPool
 
 HINTED = 1_000_000
 """Index of a problem's first hinted sample, so that the others' indices do not depend on hints."""
@@ -70,11 +71,12 @@ class Tally:
                 self.statuses[status.value] = self.statuses.get(status.value, 0) + 1
 
 
-async def judge(problem: Problem, sample: Sample, pool: VerifierPool, specs: list[VerifierSpec]) -> list[Verdict]:
-    """Every configured verifier's verdict; a sample that was cut short is TRUNCATED before any verifier sees it.
+async def judge(problem: Problem, sample: Sample, pool: VerifierPool) -> list[Verdict]:
+    """The verdict of each verifier for the problem's domain; what was cut short is TRUNCATED before any sees it.
 
     A verdict carries the name that the config uses, whatever a plug-in calls itself.
     """
+    specs = applicable(pool.specs, problem.domain)
     if sample.finish_reason != "length":
         verdicts = await pool.check(problem, sample)
         return [v.model_copy(update={"verifier": s.name}) for v, s in zip(verdicts, specs, strict=True)]
@@ -98,7 +100,6 @@ class Sampler:
         self, config: Config, engine: CachedEngine, ledger: Ledger, pool: VerifierPool, tools: dict[str, Tool]
     ) -> None:
         self._config, self._ledger, self._pool = config, ledger, pool
-        self._specs = list(config.verify.verifiers)
         self._teacher = Teacher(config, engine.chat, engine.identity, tools)
         self.tally = Tally()
 
@@ -154,8 +155,9 @@ class Sampler:
             if sample.role not in JUDGED_ROLES:
                 statuses.append(None)
                 continue
-            verdicts = await judge(problem, sample, self._pool, self._specs)
+            verdicts = await judge(problem, sample, self._pool)
             await self._ledger.put(*verdicts)
-            statuses.append(combine(verdicts, self._specs))
+            specs = applicable(self._pool.specs, problem.domain)
+            statuses.append(combine(verdicts, specs, self._config.verify))
         self.tally.add(samples, statuses)
         return statuses

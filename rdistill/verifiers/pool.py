@@ -2,7 +2,7 @@
 
     async with VerifierPool([VerifierSpec(name="math")], workers=2, timeout_s=5) as pool:
         verdicts = await pool.check(problem, sample)
-        status = combine(verdicts, pool.specs)
+        status = combine(verdicts, applicable(pool.specs, problem.domain), config.verify)
 
 Each process answers one request at a time. A check that passes its time limit is ended by SIGKILL and its process
 replaced; time spent waiting for a free process, or on a heavy first import, does not count. First-party verifiers
@@ -15,20 +15,10 @@ from types import TracebackType
 from typing import Self
 
 from rdistill.config import VerifierSpec
-from rdistill.records import Problem, Sample, Status, Verdict
+from rdistill.records import Problem, Sample, Verdict
 from rdistill.verifiers import registry
+from rdistill.verifiers.composition import applicable
 from rdistill.verifiers.lane import Job, Lane
-
-
-def combine(verdicts: Sequence[Verdict], specs: Sequence[VerifierSpec]) -> Status:
-    """One status for a sample: any required `fail` fails it, all required `pass` pass it, else it is unverifiable.
-
-    Where nothing is required nothing vouches for the sample: unverifiable.
-    """
-    required = [v.status for v, spec in zip(verdicts, specs, strict=True) if spec.required]
-    if Status.FAIL in required:
-        return Status.FAIL
-    return Status.PASS if required and all(s is Status.PASS for s in required) else Status.UNVERIFIABLE
 
 
 class VerifierPool:
@@ -70,16 +60,20 @@ class VerifierPool:
         await asyncio.gather(*(lane.close() for lane in self._lanes))
 
     async def check(self, problem: Problem, sample: Sample) -> list[Verdict]:
-        """One verdict for each spec, in their order. Waits for free processes."""
-        every = list(range(len(self.specs)))
-        found = await self._do(Job.of("check", problem, [sample]), every)
-        return [found[i][0] for i in every]
+        """One verdict by each spec that is applicable to the problem's domain, in their order. Waits for processes."""
+        wanted = self._applicable(problem)
+        found = await self._do(Job.of("check", problem, [sample]), wanted)
+        return [found[i][0] for i in wanted]
 
     async def check_gold(self, problem: Problem, stated: Sample) -> dict[int, Verdict]:
         """The verdicts, by number of the spec, of those verifiers that know what a usable gold is."""
-        able = [i for i in range(len(self.specs)) if "check_gold" in self._methods(i)]
+        able = [i for i in self._applicable(problem) if "check_gold" in self._methods(i)]
         found = await self._do(Job.of("check_gold", problem, [stated]), able)
         return {i: verdicts[0] for i, verdicts in found.items()}
+
+    def _applicable(self, problem: Problem) -> list[int]:
+        chosen = applicable(self.specs, problem.domain)
+        return [i for i, spec in enumerate(self.specs) if spec in chosen]
 
     def _methods(self, number: int) -> list[str]:
         """The optional methods of a verifier of an open pool."""

@@ -27,14 +27,13 @@ def make_config(**fields: Any) -> Config:
 
 def sample(number: int, answer: str, **fields: Any) -> Sample:
     return Sample.create(
-        problem_id="p",
         messages=[{"role": "assistant", "content": f"It is so.\n#### {answer}"}],
         rationale="It is so.",
         answer=answer,
         usage={"completion_tokens": 3},
         sampling={"index": number},
         engine="e",
-        **{"finish_reason": "stop", **fields},
+        **{"problem_id": "p", "finish_reason": "stop", **fields},
     )
 
 
@@ -77,6 +76,19 @@ def test_a_status_needs_every_verifiers_word(run: RunFolder, ledger: Ledger) -> 
     assert steps.sample_statuses(make_config(), ledger) == {}
     ledger.write([Verdict(sample_id=one.id, verifier="format", version="1", status="fail", reason="FORMAT")])
     assert steps.sample_statuses(make_config(), ledger) == {one.id: Status.PASS}, "an advisory verifier only records"
+
+
+def test_each_domain_has_its_own_verifiers_and_they_combine(run: RunFolder, ledger: Ledger) -> None:
+    other = [{"role": "user", "content": "Say so."}]
+    ledger.write([Problem(id="q", messages=other, gold="?", cluster="q", split="train", domain="words")])
+    sums = {"name": "math", "domains": ["general"]}
+    right, wrong, shape = sample(0, "2"), sample(1, "3"), sample(2, "anything", problem_id="q")
+    ledger.write([right, wrong, shape])
+    config = make_config(verify={"verifiers": [sums, {"name": "format"}], "timeout_s": 60})
+    assert steps.verify(run, config, ledger)["statuses"] == {"pass": 2, "fail": 1}
+    assert [v.verifier for v in ledger.rows(Verdict, sample_id=shape.id)] == ["format"]
+    either = make_config(verify={"verifiers": [sums, {"name": "format"}], "combine": "any", "timeout_s": 60})
+    assert steps.verify(run, either, ledger)["statuses"] == {"pass": 3}
 
 
 def test_select_with_nothing_to_learn_says_what_to_try(run: RunFolder, ledger: Ledger) -> None:

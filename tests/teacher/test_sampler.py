@@ -254,7 +254,7 @@ def test_judging_again_gives_the_same_verdict(ledger: Ledger) -> None:
         specs = config.verify.verifiers
         async with VerifierPool(specs, workers=1, timeout_s=60) as pool:
             (sample,) = ledger.rows(Sample)
-            return await judge(problems()[0], sample, pool, [*specs])
+            return await judge(problems()[0], sample, pool)
 
     (before,), (after,) = [*ledger.rows(Verdict)], asyncio.run(again())
     assert after.model_copy(update={"seconds": before.seconds}) == before

@@ -1,4 +1,4 @@
-"""The pool: order, limits, concurrency, recycling, back-pressure, composition."""
+"""The pool: order, limits, concurrency, recycling, back-pressure."""
 
 import asyncio
 import time
@@ -7,9 +7,9 @@ import pytest
 
 from rdistill.config import VerifierSpec
 from rdistill.errors import VerifierError
-from rdistill.records import Reason, Status, Verdict
+from rdistill.records import Reason, Status
 from rdistill.verifiers import lane
-from rdistill.verifiers.pool import VerifierPool, combine
+from rdistill.verifiers.pool import VerifierPool
 
 MATH, FORMAT = VerifierSpec(name="math"), VerifierSpec(name="format")
 SLOW_PLUGIN = """
@@ -31,27 +31,6 @@ def sleeps(tmp_path):
     path = tmp_path / "sleeps.py"
     path.write_text(SLOW_PLUGIN)
     return f"{path}:Sleeps"
-
-
-def verdict(status: Status) -> Verdict:
-    return Verdict(sample_id="s", verifier="v", version="1", status=status, reason=Reason.OK)
-
-
-@pytest.mark.parametrize(
-    ("statuses", "required", "expected"),
-    [
-        (["pass", "pass"], [True, True], "pass"),
-        (["pass", "fail"], [True, True], "fail"),
-        (["unverifiable", "fail"], [True, True], "fail"),
-        (["pass", "unverifiable"], [True, True], "unverifiable"),
-        (["pass", "fail"], [True, False], "pass"),
-        (["pass", "unverifiable"], [True, False], "pass"),
-        (["pass"], [False], "unverifiable"),
-    ],
-)
-def test_combine(statuses, required, expected):
-    specs = [VerifierSpec(name="math", required=r) for r in required]
-    assert combine([verdict(Status(s)) for s in statuses], specs) == expected
 
 
 def test_verdicts_come_in_the_order_of_the_specs(make, judge_all, sleeps):
