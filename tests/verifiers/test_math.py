@@ -101,9 +101,9 @@ SHAPES = [
 def test_time_grows_with_the_length_of_the_text_no_faster(make, shape):
     def seconds(size: int) -> float:
         pair = make("42", (shape * (size // len(shape) + 1))[:size])
-        start = time.perf_counter()
+        start = time.process_time()
         Math().check(*pair)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     seconds(1000)
     small, large = seconds(100_000), seconds(1_000_000)

@@ -8,25 +8,41 @@ MAX_ANSWER = 4_000
 TEXT_COMMAND = re.compile(
     r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|textnormal|textsf|mathsf|rm|bf|operatorname)\s*\{([^{}]*)\}"
 )
-SIZE_COMMAND = re.compile(r"\\(?:left|right|bigl|bigr|big|Big|Bigl|Bigr|displaystyle)(?![a-zA-Z])")
+SIZE_COMMAND = re.compile(
+    r"\\(?:left|right|middle|big|Big|bigg|Bigg|bigl|bigr|Bigl|Bigr|biggl|biggr|displaystyle|textstyle)(?![a-zA-Z])"
+)
 DEGREES = re.compile(r"\^?\s*\{?\s*\\circ\s*\}?|°|\\degree")
+LETTERS = re.compile(r"\\(?:overline|overrightarrow|overleftrightarrow|vec|hat|widehat)\s*\{\s*([A-Za-z]+)\s*\}")
+"""Names of points and vectors. A line over digits is left: it repeats them."""
+UNIT_FRACTION = re.compile(r"\\frac\s*\{\s*([A-Za-z]{1,12})\s*\}\s*\{\s*([A-Za-z]{1,12})\s*\}")
+CHOOSE = re.compile(r"\{\s*([^{}]+?)\s*\\choose\s*([^{}]+?)\s*\}")
+ARRAY = re.compile(r"\\begin\{array\}\s*\{[lcr| ]*\}(.*?)\\end\{array\}", re.DOTALL)
+BRACKETED_MATRIX = re.compile(r"[(\[]\s*\\begin\{matrix\}(.*?)\\end\{matrix\}\s*[)\]]", re.DOTALL)
+ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|([0-9]+|[A-Za-z]))")
 INLINE_MATHS = re.compile(r"\$([^$]+)\$(?![0-9])")
 LOOSE_SPACE = re.compile(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
 ROW_END = "\x1e"
+ROW_SPACE = re.compile(ROW_END + r"\s*\[[0-9. ]+(?:pt|em|ex|mm|cm)\]")
 BRACED_DIGIT = re.compile(r"([\^_])\{(\w)\}")
 SUPERSCRIPTS = str.maketrans({"⁰": "^0", "¹": "^1", "²": "^2", "³": "^3", "⁴": "^4", "⁵": "^5", "⁶": "^6"})
 VULGAR = re.compile(r"[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞]")
 SIGNS = str.maketrans(
     {
         "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "×": "\\times ", "·": "\\cdot ", "÷": "/", "π": "\\pi ",
-        "∞": "\\infty ", "≤": "\\le ", "≥": "\\ge ", "∪": "\\cup ", "√": "\\sqrt ", "’": "'", "‘": "'", "“": '"',
-        "”": '"', "⁄": "/", "\u200b": None, "\ufeff": None, "\u2060": None, "\n": " ", "\t": " ", "\r": " ",
+        "∞": "\\infty ", "≤": "\\le ", "≥": "\\ge ", "∪": "\\cup ", "∩": "\\cap ", "√": "\\sqrt ", "∈": "\\in ",
+        "∅": "\\emptyset ", "≠": "\\ne ", "≈": "\\approx ", "±": "\\pm ", "ℝ": "\\mathbb{R}", "⟨": "(", "⟩": ")",
+        "∖": "\\setminus ", "⋅": "\\cdot ", "∙": "\\cdot ", "θ": "\\theta ", "∠": "", "△": "", "’": "'", "‘": "'",
+        "“": '"', "”": '"', "⁄": "/", "\u200b": None, "\ufeff": None, "\u2060": None, "\n": " ", "\t": " ", "\r": " ",
     }
 )  # fmt: skip
 REPLACED = (
     ("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"), ("{,}", ","), ("\\!", ""), ("\\,", ""),
     ("\\;", " "), ("\\:", " "), ("\\ ", " "), ("~", " "), ("\\quad", " "), ("\\%", "%"), ("\\$", "$"), ("\\{", "{"),
-    ("\\}", "}"), ("\\lbrace", "{"), ("\\rbrace", "}"), ("\\leq", "\\le"), ("\\geq", "\\ge"),
+    ("\\}", "}"), ("\\lbrace", "{"), ("\\rbrace", "}"), ("\\leqslant", "\\le"), ("\\geqslant", "\\ge"),
+    ("\\leq", "\\le"), ("\\geq", "\\ge"), ("\\lvert", "|"), ("\\rvert", "|"), ("\\vert", "|"), ("\\mid", "|"),
+    ("\\langle", "("), ("\\rangle", ")"), ("\\varnothing", "\\emptyset "), ("\\backslash", "\\setminus "),
+    ("\\mathbb R", "\\mathbb{R}"), ("\\ldots", "..."), ("\\cdots", "..."), ("\\dots", "..."), ("\\land", " and "),
+    ("\\wedge", " and "), ("\\angle", ""), ("\\triangle", ""),
     ("{, }", ","), (" {,}", ","), ("\\lt ", "<"), ("\\gt ", ">"),
 )  # fmt: skip
 WRAPPERS = (
@@ -48,6 +64,7 @@ def clean(text: str) -> str | None:
         return None
     if not text.isascii():
         text = VULGAR.sub(lambda m: " " + unicodedata.normalize("NFKC", m[0]), text.translate(SUPERSCRIPTS))
+        text = ROOT.sub(lambda m: f"\\sqrt{{{m[1] or m[2]}}}", text).translate(SIGNS)
         text = unicodedata.normalize("NFKC", text)
     text = text.translate(SIGNS)
     if not text.isprintable():
@@ -58,8 +75,18 @@ def clean(text: str) -> str | None:
         text = SIZE_COMMAND.sub("", text)
         for old, new in REPLACED:
             text = text.replace(old, new)
-        text = unwrap(TEXT_COMMAND.sub(r" \1 ", text).replace(ROW_END, "\\\\"))
-    return INLINE_MATHS.sub(r"\1", text).strip() if text.count("$") == 2 else text
+        text = CHOOSE.sub(r"\\binom{\1}{\2}", text)
+        text = LETTERS.sub(r"\1", TEXT_COMMAND.sub(r" \1 ", text))
+        text = unwrap(_plain_arrays(UNIT_FRACTION.sub(r"\1/\2", text)).replace(ROW_END, "\\\\"))
+    return INLINE_MATHS.sub(r"\1", text).strip() if "$" in text and text.count("$") % 2 == 0 else text
+
+
+def _plain_arrays(text: str) -> str:
+    """Arrays in brackets as matrices, without the space asked for after a row."""
+    if "\\begin" not in text:
+        return text
+    text = ARRAY.sub(r"\\begin{matrix}\1\\end{matrix}", ROW_SPACE.sub(ROW_END, text))
+    return BRACKETED_MATRIX.sub(r"\\begin{pmatrix}\1\\end{pmatrix}", text)
 
 
 def unwrap(text: str) -> str:

@@ -3,24 +3,21 @@
 import re
 from enum import Enum, auto
 
-from rdistill.verifiers.math import symbolic
+from rdistill.verifiers.math import symbolic, texts
 from rdistill.verifiers.math.clean import clean, squash
+from rdistill.verifiers.math.intervals import is_condition, read_range
 from rdistill.verifiers.math.parts import Group, split_group, split_relation, strip_prefix, strip_unit
 from rdistill.verifiers.math.quantity import parse_quantity, same_quantity
+from rdistill.verifiers.math.spelling import COMBINATIONS
+from rdistill.verifiers.math.texts import has_words, is_words, same_words
+from rdistill.verifiers.math.units import factors
 
 MAX_ITEMS = 50
-CLOCK = re.compile(r"\b[0-9]{1,2}:[0-9]{2}\b")
-BASE = re.compile(r"[0-9]\s*_")
-WORDS = re.compile(r"[A-Za-z][A-Za-z0-9 ,.;:'\"()/&-]*")
-PROSE = re.compile(r"[A-Za-z]{2,}|\b[aAI]\b")
-FUNCTION_NAMES = """
-sin cos tan cot sec csc log ln exp sqrt pi arcsin arccos arctan frac max min mod inf infinity nan oo dx dy dz dt
-"""
-FUNCTIONS = frozenset(FUNCTION_NAMES.split())
-CHOICE = re.compile(r"\(?([A-J])(?:[).:]\s*.*|\)?)", re.DOTALL)
 NUMBERS = re.compile(r"(?<![A-Za-z0-9_])[0-9][0-9,]*(?:\.[0-9]+)?")
-TOKEN = re.compile(r"[a-z0-9]+|[^\sa-z0-9.,;:!?'\"()]")
-ARTICLES = frozenset(("the", "a", "an"))
+BEFORE = "-$€£+"
+BOUND = re.compile(r"(?:least|most|than|under|over|below|above|between|almost|nearly|up to|beyond)\s*$", re.IGNORECASE)
+"""What turns the number after it into a limit."""
+UNSURE = re.compile(r"[+*^\\<>?]|\b(?:not|wrong|incorrect|cannot)\b|n't\b", re.IGNORECASE)
 
 
 class Outcome(Enum):
@@ -56,26 +53,16 @@ def compare_clean(gold: str, answer: str) -> Outcome:
         return _decided(same_quantity(wanted, given))
     if gold.lower() == "nan" or answer.lower() == "nan":
         return Outcome.DIFFERENT
+    gold, answer = texts.canonical(gold), texts.canonical(answer)
     if squash(gold) == squash(answer):
         return Outcome.EQUAL
-    if match := CHOICE.fullmatch(gold):
-        other = CHOICE.fullmatch(answer)
-        return _decided(other is not None and other[1] == match[1])
-    if (relation := split_relation(gold)) and (other := split_relation(answer)):
-        if relation[1] != other[1]:
-            return Outcome.DIFFERENT if squash(relation[0]) == squash(other[0]) else compare_symbolic(gold, answer)
-        sides = _all([compare_clean(relation[0], other[0]), compare_clean(relation[2], other[2])])
-        return sides if sides is Outcome.EQUAL else compare_symbolic(gold, answer)
-    left, right = (None if is_words(text) else split_group(text) for text in (gold, answer))
-    if left or right:
-        return compare_groups(gold, left, answer, right)
-    if is_words(gold) or ("\\" not in gold and wanted is None and has_words(gold)):
-        return _decided(same_words(gold, answer))
-    gold, answer = strip_unit(gold), strip_unit(answer)
-    if is_words(answer) or has_words(answer):
-        return from_prose(gold, answer)
-    if BASE.search(gold + " " + answer) or CLOCK.search(gold + " " + answer):
-        return Outcome.DIFFERENT
+    if letter := texts.choice(gold):
+        return _decided(texts.choice(answer) == letter)
+    if (same := texts.same_special(gold, answer)) is not None:
+        return _decided(same)
+    for decide in (compare_ranges, compare_relations, compare_groups, compare_words):
+        if (outcome := decide(gold, answer)) is not None:
+            return outcome
     return compare_symbolic(gold, answer)
 
 
@@ -83,25 +70,43 @@ def _decided(equal: bool) -> Outcome:
     return Outcome.EQUAL if equal else Outcome.DIFFERENT
 
 
+# Sets of real numbers, inequalities
+
+
+def compare_ranges(gold: str, answer: str) -> Outcome | None:
+    """Intervals and conditions on one variable, where at least one is a condition; None for anything else."""
+    if not is_condition(gold) and not is_condition(answer):
+        return None
+    left, right = read_range(gold), read_range(answer)
+    if left is None or right is None:
+        return None
+    if left.variable and right.variable and left.variable != right.variable:
+        return Outcome.DIFFERENT
+    return match_any_order([f"{s.left}{s.low},{s.high}{s.right}" for s in left.spans],
+                           [f"{s.left}{s.low},{s.high}{s.right}" for s in right.spans])  # fmt: skip
+
+
+def compare_relations(gold: str, answer: str) -> Outcome | None:
+    """Two inequalities with one sign each."""
+    left, right = split_relation(gold), split_relation(answer)
+    if left is None or right is None:
+        return None
+    if left[1] != right[1]:
+        return Outcome.DIFFERENT if squash(left[0]) == squash(right[0]) else compare_symbolic(gold, answer)
+    sides = _all([compare_clean(left[0], right[0]), compare_clean(left[2], right[2])])
+    return sides if sides is Outcome.EQUAL else compare_symbolic(gold, answer)
+
+
 # Words
 
 
-def has_words(text: str) -> bool:
-    """Whether it holds words that are neither LaTeX commands nor functions."""
-    plain = re.sub(r"\\(?:begin|end)\{[a-z]+\}|\\[A-Za-z]+", " ", text)
-    return any(len(word) > 1 and word.lower() not in FUNCTIONS and len(set(word)) > 1 for word in PROSE.findall(plain))
-
-
-def is_words(text: str) -> bool:
-    return WORDS.fullmatch(text) is not None and has_words(text)
-
-
-def same_words(gold: str, answer: str) -> bool:
-    return _plain_words(gold) == _plain_words(answer)
-
-
-def _plain_words(text: str) -> list[str]:
-    return [w for w in TOKEN.findall(text.lower()) if w not in ARTICLES]
+def compare_words(gold: str, answer: str) -> Outcome | None:
+    """Text, or a sentence as the answer to a number; None for two formulas."""
+    if is_words(gold) or ("\\" not in gold and parse_quantity(gold) is None and has_words(gold)):
+        return _decided(same_words(gold, answer))
+    if is_words(answer) or has_words(strip_unit(answer)[0]):
+        return from_prose(gold, answer)
+    return None
 
 
 def from_prose(gold: str, answer: str) -> Outcome:
@@ -112,14 +117,16 @@ def from_prose(gold: str, answer: str) -> Outcome:
     tail = answer.rpartition("=")[2].strip() if "=" in answer else answer
     if (number := parse_quantity(tail)) is not None:
         return _decided(same_quantity(wanted, number))
-    if re.search(r"[+*^\\<>]|\bnot\b|n't\b", tail):
+    if UNSURE.search(tail):
         return Outcome.UNREADABLE
     found = [(m.start(), m[0]) for m in NUMBERS.finditer(tail)]
     if len(found) != 1:
         return Outcome.AMBIGUOUS if found else Outcome.DIFFERENT
     start = found[0][0]
-    while start > 0 and tail[start - 1] in "-$€£+":
+    while start > 0 and tail[start - 1] in BEFORE:
         start -= 1
+    if BOUND.search(tail[:start]):
+        return Outcome.UNREADABLE
     number = parse_quantity(tail[start:].strip())
     return Outcome.UNREADABLE if number is None else _decided(same_quantity(wanted, number))
 
@@ -127,17 +134,19 @@ def from_prose(gold: str, answer: str) -> Outcome:
 # Groups
 
 
-def compare_groups(gold: str, left: Group | None, answer: str, right: Group | None) -> Outcome:
+def compare_groups(gold: str, answer: str) -> Outcome | None:
+    """Tuples, sets, lists, matrices; None where neither is one."""
+    left, right = (None if is_words(text) else split_group(text) for text in (gold, answer))
+    if (left is None) is not (right is None) and COMBINATIONS.fullmatch(gold if left else answer):
+        return None  # C(10,3) is a point only beside another
+    if left is None and right is None:
+        return None
     if left is None:
-        assert right is not None
-        given = {squash(item) for item in right.items}
-        if len(given) == 1:
-            return compare_clean(gold, right.items[0])
-        if has_words(answer) and "\\" not in answer and right.brackets == "" and " or " not in answer:
-            return from_prose(gold, answer)
-        return Outcome.AMBIGUOUS if right.brackets == "" else Outcome.DIFFERENT
+        return one_of_many(gold, answer, right) if right else None
     if right is None:
         return compare_clean(left.items[0], answer) if len(left.items) == 1 else Outcome.DIFFERENT
+    if {left.brackets, right.brackets} == {"{}"}:
+        left, right = distinct(left), distinct(right)
     if len(left.items) != len(right.items) or len(left.items) > MAX_ITEMS:
         return Outcome.DIFFERENT if len(left.items) != len(right.items) else Outcome.TOO_COMPLEX
     if not _same_brackets(left.brackets, right.brackets, len(left.items)):
@@ -145,6 +154,20 @@ def compare_groups(gold: str, left: Group | None, answer: str, right: Group | No
     if {left.brackets, right.brackets} <= {"", "{}", "\\cup"}:
         return match_any_order(left.items, right.items)
     return _all([compare_clean(a, b) for a, b in zip(left.items, right.items, strict=True)])
+
+
+def one_of_many(gold: str, answer: str, given: Group) -> Outcome:
+    """Several values where one is wanted."""
+    if len({squash(item) for item in given.items}) == 1:
+        return compare_clean(gold, given.items[0])
+    if has_words(answer) and "\\" not in answer and given.brackets == "" and " or " not in answer:
+        return from_prose(gold, answer)
+    return Outcome.AMBIGUOUS if given.brackets == "" else Outcome.DIFFERENT
+
+
+def distinct(group: Group) -> Group:
+    """A set without what is written twice."""
+    return group._replace(items=list({squash(item): item for item in group.items}.values()))
 
 
 def _same_brackets(left: str, right: str, count: int) -> bool:
@@ -184,10 +207,22 @@ def _all(outcomes: list[Outcome]) -> Outcome:
 
 
 def compare_symbolic(gold: str, answer: str) -> Outcome:
-    """Ask math-verify, where that is safe and cheap enough to try."""
-    if not symbolic.is_simple(gold) or not symbolic.is_simple(answer):
+    """Ask sympy, where that is safe and cheap enough to try."""
+    if "_" in gold + answer and re.search(r"[0-9]\s*_", gold + " " + answer):
+        return Outcome.DIFFERENT  # a number to a base, and the other is none
+    gold, answer = texts.without_label(gold), texts.without_label(answer)
+    (left, unit), (right, other) = strip_unit(gold), strip_unit(answer)
+    if bool(unit) is not bool(other):  # beside a unit, a letter by itself may be one too
+        (left, unit), (right, other) = strip_unit(gold, letters=True), strip_unit(answer, letters=True)
+    scales = factors(unit, other)
+    if scales is None or scales[0] != scales[1]:
+        return Outcome.DIFFERENT
+    sides = [symbolic.expand_small(as_fraction(text)) for text in (left, right)]
+    if "degree" in unit + other and any("\\pi" in side for side in sides):
+        sides = [f"({s})\\cdot\\frac{{\\pi}}{{180}}" if u else s for s, u in zip(sides, (unit, other), strict=True)]
+    if not all(symbolic.is_simple(side) for side in sides):
         return Outcome.TOO_COMPLEX
-    equal = symbolic.is_equal(*(as_fraction(text) for text in (gold, answer)))
+    equal = symbolic.is_equal(*sides)
     return Outcome.UNREADABLE if equal is None else _decided(equal)
 
 

@@ -3,7 +3,8 @@
 import re
 
 from rdistill.verifiers.math.clean import clean, squash
-from rdistill.verifiers.math.quantity import DECIMAL, parse_quantity, same_quantity
+from rdistill.verifiers.math.number import DECIMAL
+from rdistill.verifiers.math.quantity import parse_quantity, same_quantity
 
 MAX_WHOLE = 300
 MAX_DECLARED = 20
@@ -14,6 +15,7 @@ NUMBER = re.compile(
     rf"(?<![\w.,])(?:(?<![-+*/^)\w])-\s?)?(?:US\$|[$€£])?\s?(?:(?<=[$€£])-)?{DECIMAL}(?:\s?/\s?[0-9]+(?![\w.]))?(?:\s?\\?%)?"
 )
 MATHS = re.compile(r"(?:\$\$?|\\\(|\\\[)([^$]{1,300}?)(?:\$\$?|\\\)|\\\])")
+LISTED = re.compile(r"\s*(?:,|;|and|or|,\s*and|,\s*or)\s*")
 SENTENCE_END = re.compile(r"[.!](?:\s|$)")
 FORMULA = re.compile(r"\\|\$\$|[<>]")
 FOLLOWS = re.compile(r"\b(?:so|then|therefore|thus|hence|which|leaving|left|means|total|[+*/])\b", re.IGNORECASE)
@@ -142,8 +144,8 @@ def last_number(text: str, gold: str) -> str | None:
     lines = [line for line in text[-20_000:].split("\n") if line.strip()][-TAIL_LINES:]
     wanted = clean(gold)
     if wanted is None or parse_quantity(wanted) is None:
-        if maths := [m[1] for line in lines for m in MATHS.finditer(line)]:
-            return maths[-1].strip()
+        if found := [joined for line in lines if (joined := last_formulas(line))]:
+            return found[-1]
         return lines[-1].strip() if lines and len(lines[-1]) <= MAX_WHOLE else None
     for line in reversed(lines):
         numbers = [m[0].strip() for m in NUMBER.finditer(line)]
@@ -156,6 +158,17 @@ def last_number(text: str, gold: str) -> str | None:
             raise Ambiguous(f"the last line offers {numbers[-2]!r} and {numbers[-1]!r}")
         return after_equals(line) or numbers[-1]
     return None
+
+
+def last_formulas(line: str) -> str | None:
+    """The last formula of a line, with those before it that it is listed with: "$x=5$ and $x=-2$"."""
+    found = list(MATHS.finditer(line))
+    if not found:
+        return None
+    first = len(found) - 1
+    while first and LISTED.fullmatch(line, found[first - 1].end(), found[first].start()):
+        first -= 1
+    return ", ".join(m[1].strip() for m in found[first:])
 
 
 def after_equals(line: str) -> str | None:

@@ -7,13 +7,16 @@ from rdistill.verifiers.math.quantity import parse_quantity
 from rdistill.verifiers.math.units import UNITS
 
 OPEN, CLOSE = "([{", ")]}"
-ASSIGNED = re.compile(r"(?:[A-Za-z](?:_\{?\w\}?)?|[A-Za-z]+\([a-z]\))\s*(?:=|\\in)(?!=)\s*")
+NAME = r"[A-Za-z](?:_\{?\w\}?)?|\\(?:theta|alpha|beta|lambda|mu|phi)(?![a-z])"
+ASSIGNED = re.compile(rf"(?:{NAME}|[A-Za-z]+\([a-z]\)|\((?:{NAME})(?:,\s*(?:{NAME}))+\))\s*(?:=|\\in)(?!=)\s*")
+POINT = re.compile(r"[A-Z](?=\([^()]*,[^()]*\)$)")
+NESTED_LIST = re.compile(r"\[\s*\[[^\[\]]*\](?:\s*,\s*\[[^\[\]]*\])*\s*\]")
 INEQUALITY = re.compile(r"\\le(?![a-z])|\\ge(?![a-z])|\\neq?(?![a-z])|<=|>=|!=|<|>")
 SEVERAL = re.compile(r",|;|\s(?:or|and)\s|\\lor|\\vee")
 TRAILING_UNIT = re.compile(r"\s(?:square\s|cubic\s)?([A-Za-z]+)(?:\s?\^\{?[0-9]\}?)?")
 PREFIX = re.compile(r"(?:approximately|approx\.?|about|around|roughly|exactly|\\approx|=)\s*", re.IGNORECASE)
 CONJUNCTION = re.compile(r"(?:^|\s)\s*and\s+")
-MATRIX = re.compile(r"\\begin\{([pbv]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
+MATRIX = re.compile(r"\\begin\{([pbBvV]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
 
 
 class Group(NamedTuple):
@@ -35,15 +38,15 @@ def strip_prefix(text: str) -> str:
     return text[match.end() :] if match and not set("=<>") & set(text[match.end() :]) and text[match.end() :] else text
 
 
-def strip_unit(text: str) -> str:
-    """An expression without the unit of measure after it."""
+def strip_unit(text: str, *, letters: bool = False) -> tuple[str, str]:
+    """(expression, unit): an expression and the unit of measure after it, or ""; `letters`: m is a unit as well."""
     words = text.rstrip().rsplit(" ", 2)
     for at in range(1, len(words)):
         tail = " " + " ".join(words[at:])
         match = TRAILING_UNIT.fullmatch(tail)
-        if match and (match[1] in UNITS or match[1] in ("unit", "units")) and len(match[1]) > 1:
-            return " ".join(words[:at]).rstrip()
-    return text
+        if match and (match[1] in UNITS or match[1] in ("unit", "units")) and (letters or len(match[1]) > 1):
+            return " ".join(words[:at]).rstrip(), tail.strip()
+    return text, ""
 
 
 def split_relation(text: str) -> tuple[str, str, str] | None:
@@ -58,17 +61,22 @@ def split_relation(text: str) -> tuple[str, str, str] | None:
 
 def split_group(text: str) -> Group | None:
     """Read several values in one answer, or None."""
+    if NESTED_LIST.fullmatch(text):
+        return _matrix([split_top(row) for row in re.findall(r"\[([^\[\]]*)\]", text[1:-1])])
+    text = POINT.sub("", text)
     if text[:1] in OPEN and text[-1:] in CLOSE and _closes_at_end(text):
         items = [item for part in split_top(text[1:-1]) for item in _both_signs(part)]
         return Group(text[0] + text[-1], items) if len(items) > 1 or text[0] == "{" else None
     if match := MATRIX.fullmatch(text):
         rows = [row.split("&") for row in match[2].strip().removesuffix("\\\\").split("\\\\")]
-        shape = "x".join(str(len(row)) for row in rows)
-        return Group(f"matrix {shape}", [cell.strip() for row in rows for cell in row])
+        return _matrix(rows)
     if len(both := _both_signs(text)) > 1 and "," not in text:
         return Group("", both)
     if "\\cup" in text:
-        return Group("\\cup", [t.strip() for t in text.split("\\cup")])
+        terms = [t.strip() for t in text.split("\\cup")]
+        if all(t[:1] == "{" and t[-1:] == "}" for t in terms):
+            return Group("{}", [item for t in terms for item in split_top(t[1:-1])])
+        return Group("\\cup", terms)
     alternatives = re.split(r"\s+or\s+|,\s*or\s+|\\lor|\\vee", text)
     if len(alternatives) > 1:
         return Group("", [strip_prefix(t.strip(" ,")) for t in alternatives])
@@ -79,12 +87,23 @@ def split_group(text: str) -> Group | None:
     return None
 
 
+def _matrix(rows: list[list[str]]) -> Group:
+    shape = "x".join(str(len(row)) for row in rows)
+    return Group(f"matrix {shape}", [cell.strip() for row in rows for cell in row])
+
+
 def _named(items: list[str]) -> Group | None:
-    """ "x = 2, y = 3" as values in the order of their names; None unless each has a name of its own."""
+    """ "x = 2, y = 3" as values in the order of their names; "x_1 = 2, x_2 = 3" are values of one name, in any order.
+
+    None unless each has a name of its own.
+    """
     named = {match[0].split("=")[0].strip(): item[match.end() :] for item in items if (match := ASSIGNED.match(item))}
     if len(named) < len(items):
         return None
-    return Group("=" + ",".join(sorted(named)), [named[name] for name in sorted(named)])
+    if len({name.partition("_")[0] for name in named}) == 1 and all("_" in name for name in named):
+        return Group("", list(named.values()))
+    names = sorted(named, key=lambda name: (name.startswith("\\"), name))  # r before \theta
+    return Group("=" + ",".join(names), [named[name] for name in names])
 
 
 def _both_signs(text: str) -> list[str]:

@@ -1,142 +1,70 @@
-"""Numbers as people and models write them, exact: -1,234.50  3/4  1 1/2  \\frac{1}{2}  $5  12%  3 km  2.5 million."""
+"""Quantities and when two are the same: one number with its unit, or several that make one (5 feet 6 inches)."""
 
 import re
 from fractions import Fraction
-from typing import NamedTuple
 
-from rdistill.verifiers.math.units import UNITS, factors, is_known_unit
+from rdistill.verifiers.math.number import Quantity, parse_number
+from rdistill.verifiers.math.units import factors, is_known_unit, unit_of
 
-MAX_DIGITS = 500
 ROUNDING_DIGITS = 6
-
-DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
-DECIMAL = rf"(?:{DIGITS}(?:\.[0-9]*)?|\.[0-9]+)"
-SPACED = r"[0-9]{1,3}(?:[ ][0-9]{3})+(?![0-9])(?:\.[0-9]+)?"
-QUANTITY = re.compile(
-    rf"""(?P<sign>[-+])?\s*(?P<currency>US\$|\$|€|£|¥|₹)?\s*(?P<sign2>[-+])?\s*
-    (?:
-      (?:(?P<whole>{DIGITS})\s*(?:\sand\s|\s|(?=\\frac)))?\s*
-      (?: \\frac\s*(?:\{{\s*(?P<n1>-?{DECIMAL})\s*\}}|(?P<n2>[0-9]))\s*(?:\{{\s*(?P<d1>{DECIMAL})\s*\}}|(?P<d2>[0-9]))
-        | (?P<n3>{DECIMAL})\s*/\s*(?P<d3>{DECIMAL}) )
-    | (?P<number>{SPACED}|{DECIMAL})
-        (?:[eE](?P<exp>[-+]?[0-9]{{1,3}})(?![0-9]))?
-    )
-    (?:\s*(?:\\times|\\cdot|\*|x)\s*10\s*(?:\^|\*\*)\s*
-        (?:\{{\s*(?P<ten1>[-+]?[0-9]{{1,3}})\s*\}}|(?P<ten2>[-+]?[0-9]{{1,3}})))?
-    (?P<space>\s*)(?P<rest>.*)""",
-    re.VERBOSE | re.DOTALL,
+REPEATING = re.compile(
+    r"(?P<sign>[-+]?)\s*(?P<whole>[0-9]*)\.(?P<once>[0-9]*)"
+    r"(?:\\overline\s*\{(?P<r1>[0-9]+)\}|\((?P<r2>[0-9]+)\)|\\dot\s*\{?(?P<r3>[0-9])\}?)"
 )
-UNIT = re.compile(
-    r"(?:[A-Za-z]+(?:\^\{?-?[0-9]\}?|[23](?![0-9]))?)(?:[ ./'-]+[A-Za-z]+(?:\^\{?-?[0-9]\}?|[23](?![0-9]))?)*\.?"
-)
-PERCENT = re.compile(r"(?:%|percent(?:age)?\b|pct\b|per cent\b)\s*(?:points?\b)?\s*")
-MAX_REST = 80
-SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
-NOT_UNIT_WORDS = """
-or and to plus minus times than not over wrong incorrect no mod pi i e sin cos tan ln log exp sqrt if but
-"""
-NOT_UNITS = frozenset(NOT_UNIT_WORDS.split())
-TO_TWENTY = """
-zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
-nineteen twenty
-"""
-WORD_NUMBERS = {word: n for n, word in enumerate(TO_TWENTY.split())}
-WORD_NUMBERS |= {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
-
-
-class Quantity(NamedTuple):
-    """`value` is exact; `decimals` counts the digits after the point (None for integers and fractions)."""
-
-    value: Fraction
-    percent: bool = False
-    unit: str = ""
-    decimals: int | None = None
+COMPOUND = re.compile(r"(?<=[A-Za-z])\s*(?:,|and)?\s+(?=[0-9])|\s+and\s+(?=[0-9])")
+DECIMAL_COMMA = re.compile(r"€?\s*[0-9]{1,3}(?:\.[0-9]{3})*,[0-9]{2}\s*€?")
+EXPLAINED = re.compile(r"([^()]+\S)\s*\(\s*(?:or\s+|=\s*)?([^()]+)\)")
+OVER = re.compile(r"(-?[0-9]{1,9}) over ([0-9]{1,9})")
 
 
 def parse_quantity(text: str) -> Quantity | None:
-    """Read cleaned text that is one number and nothing but its unit; None if it is anything else."""
-    if len(text) > MAX_DIGITS:
+    """Read cleaned text that is one quantity and nothing else; None if it is anything else."""
+    if (found := parse_number(text)) is not None:
+        return found
+    if not any(char.isdigit() for char in text):
         return None
-    lower = text.lower()
-    for word in ("negative ", "minus "):
-        if lower.startswith(word):
-            return (
-                parse_quantity("-" + text[len(word) :].lstrip()) if text[len(word) :].lstrip()[:1] not in "-+" else None
-            )
-    match = QUANTITY.fullmatch(text)
-    if match is None or (match["sign"] and match["sign2"]):
-        return _parse_words(lower)
-    rest, spaced = match["rest"], bool(match["space"])
-    percent = bool(rest) and (found := PERCENT.match(rest)) is not None
-    if percent:
-        rest, spaced = rest[found.end() :], True  # type: ignore[union-attr]
-    unit = _parse_unit(rest, spaced, match["currency"])
-    if unit is None:
+    return _repeating(text) or _compound(text) or _bracketed(text)
+
+
+def _repeating(text: str) -> Quantity | None:
+    """0.1\\overline{6}, 0.1(6)."""
+    match = REPEATING.fullmatch(text)
+    if match is None:
         return None
-    value = _value(match)
-    return None if value is None else Quantity(value * unit[1], percent, unit[0], _decimals(match))
+    once, again = match["once"], match["r1"] or match["r2"] or match["r3"]
+    value = Fraction(int((match["whole"] or "0") + once), 10 ** len(once))
+    value += Fraction(int(again), 10 ** len(once) * (10 ** len(again) - 1))
+    return Quantity(-value if match["sign"] == "-" else value)
 
 
-def _value(match: re.Match[str]) -> Fraction | None:
-    top, bottom = match["n1"] or match["n2"] or match["n3"], match["d1"] or match["d2"] or match["d3"]
-    if top is None:
-        value = _decimal(match["number"]) * Fraction(10) ** int(match["exp"] or 0)
-    else:
-        divisor = _decimal(bottom)
-        if divisor == 0:
-            return None
-        value = _decimal(top) / divisor
-        if match["whole"]:
-            if value < 0 or value >= 1:
-                return None
-            value += _decimal(match["whole"])
-    value *= Fraction(10) ** int(match["ten1"] or match["ten2"] or 0)
-    return -value if "-" in (match["sign"], match["sign2"]) else value
-
-
-def _decimal(text: str) -> Fraction:
-    return Fraction(text.replace(",", "").replace(" ", "").rstrip(".") or "0")
-
-
-def _decimals(match: re.Match[str]) -> int | None:
-    number = match["number"]
-    return len(number.partition(".")[2]) if number and "." in number else None
-
-
-def _parse_unit(rest: str, spaced: bool, currency: str | None) -> tuple[str, Fraction] | None:
-    """(unit, scale) of what follows a number; None if that is not a unit."""
-    scale = Fraction(1)
-    if rest:
-        if len(rest) > MAX_REST or not UNIT.fullmatch(rest):
-            return None
-        words = [w.strip(".") for w in re.split(r"[ -]+", rest) if w.strip(".")]
-        if words and words[0].lower() in SCALES:
-            scale = Fraction(SCALES[words.pop(0).lower()])
-            spaced = True
-        if NOT_UNITS & {w.lower() for w in words} or any(
-            len(w) == 1 and (w not in UNITS or not spaced) for w in words[:1]
-        ):
-            return None
-        if any(len(w) == 1 and w not in UNITS and w not in "aA" for w in words[1:]):
-            return None
-        rest = " ".join(words)
-    if currency:
-        return currency.removeprefix("US"), scale
-    return rest, scale
-
-
-def _parse_words(lower: str) -> Quantity | None:
-    """ "four", "twenty-one apples"."""
-    words = lower.replace("-", " ").split()
-    if not words or len(words) > 4 or words[0] not in WORD_NUMBERS:
+def _compound(text: str) -> Quantity | None:
+    """ "5 feet 6 inches", "1 hour and 30 minutes", "18 dollars and 50 cents", in the first unit."""
+    parts = [parse_number(part) for part in COMPOUND.split(text)]
+    first = parts[0]
+    if not 1 < len(parts) <= 3 or first is None or first.value < 0 or unit_of(first.unit) is None:
         return None
-    total = WORD_NUMBERS[words.pop(0)]
-    if total >= 20 and words and 0 < WORD_NUMBERS.get(words[0], 0) < 10:
-        total += WORD_NUMBERS[words.pop(0)]
-    if any(w in WORD_NUMBERS for w in words):
-        return None
-    unit = _parse_unit(" ".join(words), True, None)
-    return None if unit is None else Quantity(total * unit[1], unit=unit[0])
+    total, before = first.value, Fraction(1)
+    for part in parts[1:]:
+        scales = factors(first.unit, part.unit) if part is not None and is_known_unit(part.unit) else None
+        if scales is None or part is None or part.value < 0 or scales[1] / scales[0] >= before:
+            return None
+        before = scales[1] / scales[0]
+        total += part.value * before
+    return Quantity(total, unit=first.unit)
+
+
+def _bracketed(text: str) -> Quantity | None:
+    """ "(12)", "45 (forty-five)", "2 over 5", "3,75 €"."""
+    if text[0] == "(" and text[-1] == ")" and not set("(),") & set(text[1:-1]):
+        return parse_number(text[1:-1].strip())
+    if match := EXPLAINED.fullmatch(text):
+        value, again = parse_number(match[1]), parse_number(match[2].strip())
+        return value if value is not None and again is not None and same_quantity(value, again) else None
+    if match := OVER.fullmatch(text):
+        return parse_number(f"{match[1]}/{match[2]}")
+    if "€" in text and DECIMAL_COMMA.fullmatch(text):
+        return parse_number(text.replace(".", "").replace(",", "."))
+    return None
 
 
 def same_quantity(gold: Quantity, answer: Quantity) -> bool:

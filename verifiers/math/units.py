@@ -1,6 +1,9 @@
 """Units of measure that answers come in: which of them can be converted, and by how much."""
 
+import re
 from fractions import Fraction
+
+INVERSE = re.compile(r"([A-Za-z]+)[ ./]([A-Za-z]+)\^\{?-1\}?")
 
 # One line a dimension: names of a unit, then how many of the first unit it is.
 UNIT_TABLE = """
@@ -9,6 +12,14 @@ length: m meter meters metre metres 1 | km kilometer kilometers kilometre kilome
 imperial length: in inch inches 1 | ft foot feet 12 | yd yard yards 36 | mi mile miles 63360
 time: s sec secs second seconds 1 | min mins minute minutes 60 | h hr hrs hour hours 3600
   | day days 86400 | week weeks 604800
+speed: mph 1
+kilometre speed: kph kmh 1
+force: N newton newtons 1
+energy: J joule joules 1 | kJ kilojoule kilojoules 1000
+power: W watt watts 1 | kW kilowatt kilowatts 1000
+voltage: V volt volts 1
+current: A amp amps ampere amperes 1
+temperature: K kelvin kelvins 1
 years: month months 1 | yr yrs year years 12
 mass: g gram grams 1 | kg kilogram kilograms 1000 | mg milligram milligrams 1/1000 | ton tons tonne tonnes 1000000
 weight: oz ounce ounces 1 | lb lbs pound pounds 16
@@ -18,7 +29,7 @@ money: $ usd dollar dollars 1 | ¢ cent cents 1/100
 euro: € eur euro euros 1
 sterling: £ gbp 1
 yen: ¥ yen 1
-rupee: ₹ rupee rupees 1
+rupee: ₹ inr rs rupee rupees 1
 angle: ° degree degrees deg 1
 radian: rad radian radians 1
 """
@@ -54,14 +65,24 @@ def unit_of(name: str) -> tuple[str, Fraction] | None:
     lower = name if name in UNITS else name.lower()
     if lower in UNITS:
         return UNITS[lower]
+    top, sign, bottom = lower.replace(" per ", "/").partition("/")
+    if sign:
+        return _ratio(unit_of(top.strip()), unit_of(bottom.strip()))
+    if match := INVERSE.fullmatch(lower):
+        return _ratio(unit_of(match[1]), unit_of(match[2]))
     for power, mark in ((2, "square"), (3, "cubic")):
-        base = lower.removeprefix(mark + " ")
+        base = lower.removeprefix(mark + " ").removeprefix(f"{mark[:2]} ")
         for ending in (f"^{power}", f"^{{{power}}}", str(power), " squared" if power == 2 else " cubed"):
             base = base.removesuffix(ending)
         if base != lower and base in UNITS:
             dimension, factor = UNITS[base]
             return f"{dimension} {power}", factor**power
     return None
+
+
+def _ratio(top: tuple[str, Fraction] | None, bottom: tuple[str, Fraction] | None) -> tuple[str, Fraction] | None:
+    """The unit of metres per second."""
+    return (f"{top[0]} per {bottom[0]}", top[1] / bottom[1]) if top and bottom else None
 
 
 def is_known_unit(name: str) -> bool:

@@ -1,0 +1,98 @@
+"""Plain expressions as LaTeX that math-verify reads right, and a filter for those that sympy would never finish."""
+
+import math
+import re
+from fractions import Fraction
+
+MAX_CHARS, MAX_NESTING, MAX_DIGITS_IN_NUMBER, MAX_EXPONENT = 300, 12, 40, 500
+MAX_BOTTOM = 5
+# Commands that sympy may work on for ever, whatever their arguments.
+HEAVY = re.compile(
+    r"\\(?:int|sum|prod|lim|zeta|Gamma|gcd|binom|det|lfloor|lceil|bmod|pmod|mod|begin|input|write|boxed|cases)|!|d/dx|__"
+)
+NUMBER = re.compile(r"[0-9]+")
+FACTORIAL = re.compile(r"(?<![0-9.)}A-Za-z])([0-9]{1,2})!(?!!)")
+BINOMIAL = re.compile(r"\\binom\s*\{([0-9]{1,2})\}\s*\{([0-9]{1,2})\}|\\binom\s*([0-9])\s*([0-9])(?![0-9])")
+LETTER_BINOMIAL = re.compile(r"\\binom\s*\{([^{}!]{1,20})\}\s*\{([0-9])\}")
+COMBINATIONS = re.compile(r"\bC\(([0-9]{1,2}),\s*([0-9]{1,2})\)|\bC_\{?([0-9]{1,2})\}?\^\{?([0-9]{1,2})\}?")
+ARGUMENT = re.compile(r"\\(sin|cos|tan|cot|sec|csc|ln|log)\s+([A-Za-z])(?![A-Za-z])")
+"""Braced, or math-verify may take the letter for a unit and drop all that follows."""
+FRACTION_ARGUMENT = re.compile(r"\\(arcsin|arccos|arctan|sin|cos|tan|ln|log)\s*\\frac\s*([0-9])\s*([0-9])")
+PLAIN = re.compile(r"\b(sqrt|pi|sin|cos|tan|log|ln|exp)\b")
+DECIMAL = re.compile(r"(?<![0-9.A-Za-z_])([0-9]*\.[0-9]{1,5})(?![0-9.])")
+LOOSE_LETTER = re.compile(r"(?<=[0-9A-Za-z)}])\s+(?=[A-Za-z](?![A-Za-z]))")
+COMMAND_END = re.compile(r"\\[A-Za-z]+$")
+BARS = re.compile(r"\|([^|]+)\|")
+
+
+def is_simple(text: str) -> bool:
+    """Whether an expression is short, shallow and without towers or commands that do not end."""
+    if len(text) > MAX_CHARS or "--" in text or _nesting(text) > MAX_NESTING or text.count("|") > 2:
+        return False
+    if any(len(n) > MAX_DIGITS_IN_NUMBER for n in NUMBER.findall(text)):
+        return False
+    return not HEAVY.search(expand_small(text)) and _small_exponents(text.replace("**", "^"))
+
+
+def _nesting(text: str) -> int:
+    depth = deepest = 0
+    for char in text:
+        depth += (char in "([{") - (char in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _small_exponents(text: str) -> bool:
+    """No power of a power, and no number above 500 in an exponent."""
+    for at, char in enumerate(text):
+        if char == "^":
+            exponent = _exponent(text, at + 1)
+            if "^" in exponent or any(int(n) > MAX_EXPONENT for n in NUMBER.findall(exponent)):
+                return False
+            if text[at + 1 + len(exponent) :].lstrip().startswith("^"):
+                return False
+    return True
+
+
+def _exponent(text: str, start: int) -> str:
+    """A braced or parenthesised group, or the run of digits or the one sign that stands there."""
+    depth = 0
+    for at in range(start, len(text)):
+        if depth == 0 and text[at] in ")}":
+            return text[start:at]
+        depth += (text[at] in "({") - (text[at] in ")}")
+        if depth == 0 and not (text[at].isdigit() or (at == start and text[at] in "-+ ")):
+            return text[start : at + 1]
+    return text[start:]
+
+
+def expand_small(text: str) -> str:
+    """Factorials and binomials of small numbers as numbers, n over 2 as a fraction."""
+    text = COMBINATIONS.sub(lambda m: f"\\binom{{{m[1] or m[3]}}}{{{m[2] or m[4]}}}", text)
+    text = FACTORIAL.sub(lambda m: f"({math.factorial(int(m[1]))})", text)
+    text = BINOMIAL.sub(lambda m: f"({math.comb(int(m[1] or m[3]), int(m[2] or m[4]))})", text)
+    return LETTER_BINOMIAL.sub(lambda m: _product(m[1], int(m[2])) if int(m[2]) <= MAX_BOTTOM else m[0], text)
+
+
+def _product(top: str, bottom: int) -> str:
+    """n over k as n (n - 1) ... / k!."""
+    factors = "".join(f"({top}-{k})" for k in range(bottom)) or "1"
+    return f"\\frac{{{factors}}}{{{math.factorial(bottom)}}}"
+
+
+def to_latex(text: str) -> str:
+    """sqrt(2)*pi as LaTeX."""
+    text = text.replace("**", "^").replace("*", "\\cdot ").replace("\\div", "/")
+    text = text.replace(")(", ")\\cdot(")  # (6)(7) would be read as a mixed number
+    text = re.sub(r"(?<!\\)\bsqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", text)
+    text = re.sub(r"\^\(([^()]*)\)", r"^{\1}", text)
+    text = PLAIN.sub(lambda m: m[0] if m.start() and m.string[m.start() - 1] == "\\" else f"\\{m[0]} ", text)
+    text = FRACTION_ARGUMENT.sub(r"\\\1{(\\frac{\2}{\3})}", text)
+    text = DECIMAL.sub(lambda m: _as_fraction(m[1]), text)
+    text = LOOSE_LETTER.sub(lambda m: " " if COMMAND_END.search(m.string[: m.start()]) else "", text)
+    return ARGUMENT.sub(r"\\\1{\2}", BARS.sub(r"\\left|\1\\right|", text))
+
+
+def _as_fraction(decimal: str) -> str:
+    value = Fraction(decimal)
+    return f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
