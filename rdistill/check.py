@@ -23,7 +23,7 @@ from rdistill.run import RunFolder
 from rdistill.select.completions import complete
 from rdistill.stages import STAGES, fingerprints, why_rerun
 from rdistill.tools import format_tool_call
-from rdistill.verifiers.composition import check_domains
+from rdistill.verifiers.composition import GROUP_VERIFIERS, check_domains
 
 MAX_GOLD_CHECKED = 1000
 """Problems of each split whose gold `check` looks at; a run looks at all."""
@@ -68,6 +68,11 @@ def warnings(config: Config) -> list[str]:
         found.append(
             f"teacher.system does not name the answer marker {marker!r}; in YAML, text after ' #' is a comment unless "
             "the text is in quotes"
+        )
+    if all(spec.name in GROUP_VERIFIERS for spec in config.verify.verifiers if spec.required):
+        found.append(
+            "verify.verifiers has none that judges one answer alone, so evaluation can call nothing right; name one "
+            "for the held-out problems"
         )
     if teacher.sampling.temperature == 0 and teacher.max_samples > 1:
         found.append(

@@ -1,7 +1,7 @@
 """Fields that are right by themselves and cannot both be meant: one sentence each, with what to change."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rdistill.config import Config
@@ -63,12 +63,23 @@ def _verifiers_disagree(config: "Config") -> Iterator[str]:
         if spec.weight != 1 and (verify.combine != "weighted" or not spec.required):
             why = f"verify.combine={verify.combine}" if spec.required else "required: false"
             yield f"verify.verifiers.{number}.weight={spec.weight:g} means nothing with {why}; take it out"
+        if spec.name == "agreement":
+            yield from _cannot_agree(config, f"verify.verifiers.{number}", spec.options.get("min_votes", 4))
         marker = spec.options.get("marker", "####")
         if spec.name == "format" and marker != config.answer.marker:
             yield (
                 f"verify.verifiers.{number}.options.marker={marker!r} but answer.marker={config.answer.marker!r}; "
                 "set both to the same"
             )
+
+
+def _cannot_agree(config: "Config", field: str, min_votes: Any) -> Iterator[str]:
+    """Samples that are too few to agree, or one and the same."""
+    teacher = config.teacher
+    if isinstance(min_votes, int) and teacher.max_samples < min_votes:
+        yield f"{field}: agreement wants min_votes={min_votes}, but teacher.max_samples={teacher.max_samples}; raise it"
+    if teacher.sampling.temperature == 0:
+        yield f"{field}: at teacher.sampling.temperature=0 all samples are one and agreement says nothing; raise it"
 
 
 def _choices(config: "Config") -> dict[str, list[str]]:

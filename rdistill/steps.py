@@ -83,7 +83,7 @@ def verify(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
 
 
 async def _judge_missing(config: Config, ledger: Ledger) -> None:
-    from rdistill.teacher.sampler import JUDGED_ROLES, judge
+    from rdistill.teacher.sampler import JUDGED_ROLES, judge, judge_together
 
     judged: dict[str, set[str]] = {}
     for verdict in ledger.rows(Verdict):
@@ -104,6 +104,9 @@ async def _judge_missing(config: Config, ledger: Ledger) -> None:
                 found = await asyncio.gather(*(judge(problems[s.problem_id], s, pool) for s in batch))
                 await ledger.put(*(verdict for verdicts in found for verdict in verdicts))
                 update(done + len(batch), "")
+        for problem_id in dict.fromkeys(s.problem_id for s in waiting):
+            samples = list(ledger.rows(Sample, problem_id=problem_id))
+            await ledger.put(*await judge_together(problems[problem_id], samples, pool))
 
 
 def sample_statuses(config: Config, ledger: Ledger) -> dict[str, Status]:

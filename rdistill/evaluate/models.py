@@ -25,7 +25,7 @@ from rdistill.teacher.engines import start_teacher, start_vllm
 from rdistill.teacher.modes import Teacher, answer_confidence, total_usage
 from rdistill.teacher.sampler import CachedEngine
 from rdistill.tools import make_tools
-from rdistill.verifiers.composition import applicable, combine, deciding_reason
+from rdistill.verifiers.composition import GROUP_VERIFIERS, applicable, combine, deciding_reason
 from rdistill.verifiers.pool import VerifierPool
 
 Model = tuple[str, str | None]
@@ -66,11 +66,10 @@ async def evaluate_models(run: RunFolder, config: Config, ledger: Ledger) -> dic
 
 
 def answer_verifiers(config: Config) -> list[VerifierSpec]:
-    """The verifiers that decide whether a held-out answer is right: the required ones, without those about form alone.
-
-    Where there are no others, form decides.
+    """The verifiers that decide whether a held-out answer is right: the required ones that can judge it alone, without
+    those about form; where there are no others, form decides.
     """
-    required = [s for s in config.verify.verifiers if s.required]
+    required = [s for s in config.verify.verifiers if s.required and s.name not in GROUP_VERIFIERS]
     return [s for s in required if s.name not in FORM_VERIFIERS] or required
 
 

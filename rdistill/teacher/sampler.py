@@ -93,6 +93,16 @@ async def judge(problem: Problem, sample: Sample, pool: VerifierPool) -> list[Ve
     ]
 
 
+async def judge_together(problem: Problem, samples: list[Sample], pool: VerifierPool) -> list[Verdict]:
+    """What the verifiers that judge a problem's samples together say of each; nothing where there are none.
+
+    Takes the place of what `judge` had them say of a sample alone. Samples that were cut short are left out.
+    """
+    whole = [s for s in samples if s.role in JUDGED_ROLES and s.finish_reason != "length"]
+    found = await pool.check_group(problem, whole)
+    return [v.model_copy(update={"verifier": pool.specs[i].name}) for i, verdicts in found.items() for v in verdicts]
+
+
 class Sampler:
     """Samples problems until each has `want_pass` passes and `want_fail` fails or its budget is spent."""
 
@@ -124,40 +134,66 @@ class Sampler:
         return self.tally
 
     async def sample(self, problem: Problem) -> None:
-        """One problem, in rounds."""
-        teacher = self._config.teacher
-        passed = failed = 0
+        """One problem, in rounds; after each the verifiers that judge its samples together have their word."""
+        teacher, work = self._config.teacher, _Work(problem)
         most = teacher.max_samples_by_pool.get(problem.pool, teacher.max_samples)
         for start in range(0, most, teacher.samples_per_round):
-            indices = range(start, min(start + teacher.samples_per_round, most))
-            async with asyncio.TaskGroup() as group:
-                chains = [group.create_task(self._chain(problem, index)) for index in indices]
-            for statuses in (chain.result() for chain in chains):
-                passed += Status.PASS in statuses
-                failed += Status.FAIL in statuses
+            await self._round(work, range(start, min(start + teacher.samples_per_round, most)))
+            passed, failed = self._outcome(work)
             if passed >= teacher.want_pass and failed >= teacher.want_fail:
                 break
         if not passed and problem.split == "train" and problem.gold is not None:
             for index in range(HINTED, HINTED + teacher.hints):
-                if Status.PASS in await self._chain(problem, index, hint=True):
-                    passed += 1
+                await self._round(work, range(index, index + 1), hint=True)
+                if (passed := self._outcome(work)[0]) > 0:
                     break
         self.tally.problems += 1
         self.tally.solved += passed > 0
         self.tally.paired += passed > 0 and failed > 0
+        for chain in work.chains:
+            self.tally.add(chain, [self._status(work, sample) for sample in chain])
 
-    async def _chain(self, problem: Problem, index: int, *, hint: bool = False) -> list[Status | None]:
-        """One chain of samples, written and judged; the status of each (None for what is not judged)."""
-        samples = await self._teacher.samples(problem, index, hint=hint)
+    async def _round(self, work: "_Work", indices: range, *, hint: bool = False) -> None:
+        """One chain of samples for each index, then the verdicts on all samples together."""
+        async with asyncio.TaskGroup() as group:
+            chains = [group.create_task(self._chain(work, index, hint)) for index in indices]
+        work.chains += [chain.result() for chain in chains]
+        samples = [sample for chain in work.chains for sample in chain]
+        await self._keep(work, await judge_together(work.problem, samples, self._pool))
+
+    async def _chain(self, work: "_Work", index: int, hint: bool) -> list[Sample]:
+        """One chain of samples, written and judged."""
+        samples = await self._teacher.samples(work.problem, index, hint=hint)
         await self._ledger.put(*samples)
-        statuses: list[Status | None] = []
         for sample in samples:
-            if sample.role not in JUDGED_ROLES:
-                statuses.append(None)
-                continue
-            verdicts = await judge(problem, sample, self._pool)
+            if sample.role in JUDGED_ROLES:
+                await self._keep(work, await judge(work.problem, sample, self._pool))
+        return samples
+
+    async def _keep(self, work: "_Work", verdicts: list[Verdict]) -> None:
+        if verdicts:
             await self._ledger.put(*verdicts)
-            specs = applicable(self._pool.specs, problem.domain)
-            statuses.append(combine(verdicts, specs, self._config.verify))
-        self.tally.add(samples, statuses)
-        return statuses
+        for verdict in verdicts:
+            work.verdicts.setdefault(verdict.sample_id, {})[verdict.verifier] = verdict
+
+    def _status(self, work: "_Work", sample: Sample) -> Status | None:
+        """A sample's combined status; None for what is not judged."""
+        if sample.role not in JUDGED_ROLES:
+            return None
+        specs = applicable(self._pool.specs, work.problem.domain)
+        verdicts = work.verdicts[sample.id]
+        return combine([verdicts[spec.name] for spec in specs], specs, self._config.verify)
+
+    def _outcome(self, work: "_Work") -> tuple[int, int]:
+        """How many chains hold a sample that passed, and how many one that failed; hinted ones count if they passed."""
+        statuses = [[self._status(work, sample) for sample in chain] for chain in work.chains]
+        return sum(Status.PASS in chain for chain in statuses), sum(Status.FAIL in chain for chain in statuses)
+
+
+@dataclass
+class _Work:
+    """A problem's chains of samples so far, and the verdicts by sample id and verifier."""
+
+    problem: Problem
+    chains: list[list[Sample]] = field(default_factory=list)
+    verdicts: dict[str, dict[str, Verdict]] = field(default_factory=dict)

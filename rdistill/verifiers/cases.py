@@ -3,7 +3,8 @@
     {"id": ..., "gold": ..., "answer": ..., "expected": "pass" | "fail"}
 
 `answer` is the whole reply; it is split at the marker as a teacher's reply is. A row may also have `finish_reason`,
-`mode`, `tools` and `messages` (the turns of a tool trace, in place of `answer`).
+`mode`, `tools` and `messages` (the turns of a tool trace, in place of `answer`); and, for a verifier that judges a
+problem's samples together, `others`: the replies of the other samples.
 """
 
 import asyncio
@@ -40,7 +41,7 @@ def run_cases(
     registry.require(name)
     rows = read_cases(Path(cases_path) if cases_path else registry.folder(name) / "cases.jsonl")
     marker = (options or {}).get("marker", MARKER)
-    pairs = [to_pair(row, marker) for row in rows]
+    pairs = [(*to_pair(row, marker), to_others(row, marker)) for row in rows]
     verdicts, seconds = asyncio.run(_judge(VerifierSpec(name=name, options=options or {}), pairs, workers))
     return {**_count(rows, verdicts), "per_s": round(len(rows) / seconds, 1)}
 
@@ -97,13 +98,23 @@ def to_pair(row: dict[str, Any], marker: str = MARKER) -> tuple[Problem, Sample]
     return problem, sample
 
 
-async def _judge(spec: VerifierSpec, pairs: list[tuple[Problem, Sample]], workers: int) -> tuple[list[Verdict], float]:
+def to_others(row: dict[str, Any], marker: str = MARKER) -> list[Sample]:
+    """The other samples of a case's problem."""
+    texts = row.get("others", [])
+    samples = [to_pair({**row, "answer": text, "messages": None}, marker)[1] for text in texts]
+    return [s.model_copy(update={"id": content_id(s.id, n)}) for n, s in enumerate(samples)]
+
+
+async def _judge(
+    spec: VerifierSpec, pairs: list[tuple[Problem, Sample, list[Sample]]], workers: int
+) -> tuple[list[Verdict], float]:
     gate = asyncio.Semaphore(IN_FLIGHT)
     async with VerifierPool([spec], workers=workers) as pool:
 
-        async def one(problem: Problem, sample: Sample) -> Verdict:
+        async def one(problem: Problem, sample: Sample, others: list[Sample]) -> Verdict:
             async with gate:
-                return (await pool.check(problem, sample))[0]
+                together = await pool.check_group(problem, [sample, *others]) if others else {}
+                return together[0][0] if together else (await pool.check(problem, sample))[0]
 
         start = time.perf_counter()
         verdicts = await asyncio.gather(*(one(*pair) for pair in pairs))

@@ -18,6 +18,8 @@ from rdistill.config import Config, VerifierSpec, VerifyConfig
 from rdistill.errors import ConfigError
 from rdistill.records import Problem, Reason, Status, Verdict
 
+GROUP_VERIFIERS = ("agreement",)
+"""Those that have nothing to say of one answer alone."""
 ROUNDING = 1e-9
 """Share of the votes that sums of weights may be wrong by: 0.1 + 0.2 reaches a threshold of 0.3."""
 

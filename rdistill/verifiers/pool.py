@@ -71,6 +71,14 @@ class VerifierPool:
         found = await self._do(Job.of("check_gold", problem, [stated]), able)
         return {i: verdicts[0] for i, verdicts in found.items()}
 
+    async def check_group(self, problem: Problem, samples: list[Sample]) -> dict[int, list[Verdict]]:
+        """The verdicts on each sample, by number of the spec, of the verifiers that judge a problem's samples together.
+
+        The limit is that of as many checks as there are samples.
+        """
+        able = [i for i in self._applicable(problem) if "check_group" in self._methods(i)]
+        return await self._do(Job.of("check_group", problem, samples), able) if able and samples else {}
+
     def _applicable(self, problem: Problem) -> list[int]:
         chosen = applicable(self.specs, problem.domain)
         return [i for i, spec in enumerate(self.specs) if spec in chosen]

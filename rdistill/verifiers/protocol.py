@@ -16,10 +16,12 @@ class Verifier(Protocol):
 
     Built as `Class(**options)`. `check` may raise, hang or crash: the pool turns that into an `unverifiable` verdict.
 
-    A verifier that needs the problem's gold may also have
+    It may also have
 
-        check_gold(problem, stated) -> Verdict      does the gold pass, and can it be used at all? `stated` is a sample
-                                                    that states the gold as an answer in the declared format
+        check_gold(problem, stated) -> Verdict              does the gold pass, and can it be used at all? `stated` is a
+                                                            sample that states it as an answer in the declared format
+        check_group(problem, samples) -> list[Verdict]      one for each of a problem's samples, judged together; takes
+                                                            the place of what `check` says of each alone
     """
 
     name: str
@@ -28,7 +30,7 @@ class Verifier(Protocol):
     def check(self, problem: Problem, sample: Sample) -> Verdict: ...
 
 
-OPTIONAL = ("check_gold",)
+OPTIONAL = ("check_gold", "check_group")
 """Methods that a verifier may have beside `check`."""
 
 

@@ -85,8 +85,9 @@ Judgement = tuple[str, str, str]
 def judge(verifier: protocol.Verifier, method: str, problem: Problem, samples: list[Sample]) -> list[Judgement]:
     """Run one method, and read a judgement on each sample. Whatever goes wrong in it is `unverifiable`."""
     try:
-        verdicts = [getattr(verifier, method)(problem, *samples)]
-        if fault := next((f for v, s in zip(verdicts, samples, strict=True) if (f := fault_of(v, s, method))), None):
+        found = getattr(verifier, method)(problem, list(samples) if method == "check_group" else samples[0])
+        verdicts = found if method == "check_group" else [found]
+        if fault := fault_of(verdicts, samples, method):
             return [broken(fault)] * len(samples)
         return [(Status(v.status).value, Reason(v.reason).value, v.detail[:MAX_DETAIL]) for v in verdicts]
     except MemoryError:
@@ -95,12 +96,15 @@ def judge(verifier: protocol.Verifier, method: str, problem: Problem, samples: l
         return [broken(f"{method} raised {type(error).__name__}: {str(error)[:MAX_DETAIL]}")] * len(samples)
 
 
-def fault_of(verdict: Any, sample: Sample, method: str) -> str | None:
-    """Why something that a method returned is no verdict on a sample; None if it is one."""
-    if type(verdict) is not Verdict:
-        return f"{method} returned {type(verdict).__name__}, expected Verdict"
-    if not isinstance(verdict.detail, str) or verdict.sample_id != sample.id:
-        return f"{method} returned a verdict on another sample or with a detail that is not text"
+def fault_of(verdicts: Any, samples: list[Sample], method: str) -> str | None:
+    """Why what a method returned is not one verdict on each sample; None if it is."""
+    if type(verdicts) is not list or len(verdicts) != len(samples):
+        return f"{method} returned {type(verdicts).__name__}, expected a list of {len(samples)} verdicts"
+    for verdict, sample in zip(verdicts, samples, strict=True):
+        if type(verdict) is not Verdict:
+            return f"{method} returned {type(verdict).__name__}, expected Verdict"
+        if not isinstance(verdict.detail, str) or verdict.sample_id != sample.id:
+            return f"{method} returned a verdict on another sample or with a detail that is not text"
     return None
 
 

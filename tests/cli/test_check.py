@@ -213,6 +213,8 @@ def test_check_warns_of_what_is_probably_not_meant(place: Path) -> None:
     found = json.loads(done.out)["warnings"]
     assert any("teacher.system" in w and "quotes" in w for w in found)
     assert any("temperature=0" in w for w in found)
+    done = rdistill("check", "good.yaml", "verify.verifiers=[{name: agreement}]", "--json")
+    assert any("verify.verifiers has none that judges one answer alone" in w for w in json.loads(done.out)["warnings"])
 
 
 def test_check_tells_of_gold_that_will_be_quarantined(place: Path) -> None:

@@ -91,6 +91,18 @@ def test_each_domain_has_its_own_verifiers_and_they_combine(run: RunFolder, ledg
     assert steps.verify(run, either, ledger)["statuses"] == {"pass": 3}
 
 
+def test_samples_without_a_gold_are_judged_together(run: RunFolder, ledger: Ledger) -> None:
+    agreement = {"name": "agreement"}
+    config = make_config(verify={"verifiers": [agreement], "timeout_s": 60})
+    group = [sample(n, "3" if n == 1 else "2") for n in range(5)]
+    ledger.write(group[:4])
+    assert steps.verify(run, config, ledger)["statuses"] == {"unverifiable": 4}
+    ledger.write(group[4:])
+    assert steps.verify(run, config, ledger)["statuses"] == {"pass": 4, "fail": 1}, "the new one decides for all"
+    rows = [*ledger.rows(Verdict)]
+    assert steps.verify(run, config, ledger)["statuses"] == {"pass": 4, "fail": 1} and [*ledger.rows(Verdict)] == rows
+
+
 def test_select_with_nothing_to_learn_says_what_to_try(run: RunFolder, ledger: Ledger) -> None:
     ledger.write([sample(0, "3")])
     steps.verify(run, make_config(), ledger)

@@ -214,6 +214,13 @@ def test_form_alone_does_not_decide_unless_nothing_else_does() -> None:
 
     assert names({"name": "math"}, {"name": "format"}, {"name": "code", "required": False}) == ["math"]
     assert names({"name": "format"}) == ["format"]
+    assert names({"name": "agreement"}, {"name": "math"}) == ["math"], "it has no word on one answer alone"
+
+
+def test_without_a_verifier_for_one_answer_nothing_is_called_right(run: RunFolder, served: Served) -> None:
+    _, card = evaluate(run, make_config(verify={"verifiers": [{"name": "agreement"}]}, evaluate={"models": ["sft"]}))
+    found = card["models"]["sft"]["explain"]
+    assert (found["n"], found["accuracy"], found["unverifiable"]) == (10, 0, 10)
 
 
 def row(number: int, status: str, confidence: float | None) -> dict[str, Any]:

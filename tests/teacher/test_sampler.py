@@ -164,6 +164,58 @@ def test_a_verdict_bears_the_name_that_the_config_uses(ledger: Ledger, tmp_path:
     assert [*sample_statuses(config, ledger).values()] == [Status.PASS]
 
 
+# Verdicts on all samples of a problem together
+
+
+def group_config(**teacher: Any) -> Config:
+    verify = {"verifiers": [{"name": "agreement"}], "workers": 1, "timeout_s": 60}
+    return make_config(**teacher).model_copy(update={"verify": make_config().verify.model_validate(verify)})
+
+
+def verdicts_by_index(ledger: Ledger) -> dict[tuple[str, int], tuple[str, str, str]]:
+    samples = {s.id: s for s in ledger.rows(Sample)}
+    assert ledger.count(Verdict) == len(samples)
+    return {
+        (samples[v.sample_id].problem_id, samples[v.sample_id].sampling["index"]): (v.status, v.reason, v.detail)
+        for v in ledger.rows(Verdict)
+    }
+
+
+def test_samples_that_agree_end_the_sampling(ledger: Ledger) -> None:
+    engine = ScriptedEngine(by_index(RIGHT, RIGHT, WRONG, RIGHT))
+    asked = [p.model_copy(update={"gold": None}) for p in problems(3)]
+    tally, _ = sample_all(group_config(samples_per_round=6, max_samples=12), engine, ledger, asked)
+    assert len(engine.calls) == 3 * 6 and (tally.solved, tally.paired) == (3, 3)
+    assert tally.statuses == {"pass": 15, "fail": 3}
+    found = verdicts_by_index(ledger)
+    assert {index: status for (problem, index), (status, _, _) in found.items() if problem == "p0"} == {
+        **dict.fromkeys((0, 1, 3, 4, 5), "pass"),
+        2: "fail",
+    }
+    assert found["p0", 2][1:] == ("WRONG_ANSWER", "'3', but 5 of 6 samples say '2'")
+
+
+def test_a_later_round_changes_what_an_earlier_one_could_not_decide(ledger: Ledger) -> None:
+    engine = ScriptedEngine(by_index(WRONG, RIGHT, RIGHT, RIGHT, RIGHT, CUT))
+    tally, _ = sample_all(group_config(samples_per_round=2, max_samples=6, want_fail=0), engine, ledger, problems())
+    statuses = [status for status, _, _ in verdicts_by_index(ledger).values()]
+    assert sorted(statuses) == ["fail", "pass", "pass", "pass", "pass", "unverifiable"]
+    assert tally.statuses == {"pass": 4, "fail": 1, "unverifiable": 1} and tally.solved == 1
+
+
+def test_a_run_that_was_cut_off_ends_with_the_same_verdicts(ledger: Ledger, tmp_path: Path) -> None:
+    config = group_config(concurrency=3, samples_per_round=3)
+    with Ledger(tmp_path / "whole.sqlite") as whole:
+        expected_tally, _ = sample_all(config, ScriptedEngine(), whole, problems(8))
+        expected = verdicts_by_index(whole)
+    for calls in (5, 17, 40):
+        with pytest.raises(TeacherError):
+            sample_all(config, ScriptedEngine(fail_at=calls, delay_s=0.001), ledger, problems(8))
+    tally, _ = sample_all(config, ScriptedEngine(), ledger, problems(8))
+    assert verdicts_by_index(ledger) == expected and tally == expected_tally
+    assert {status for status, _, _ in expected.values()} >= {"pass", "unverifiable"}
+
+
 # Completions used again
 
 
