@@ -26,7 +26,7 @@ class Math:
     "the answer is", or the last number. `gold` is a number or text, LaTeX allowed."""
 
     name = "math"
-    version = "1"
+    version = "2"
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict

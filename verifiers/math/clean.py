@@ -11,28 +11,31 @@ TEXT_COMMAND = re.compile(
 SIZE_COMMAND = re.compile(
     r"\\(?:left|right|middle|big|Big|bigg|Bigg|bigl|bigr|Bigl|Bigr|biggl|biggr|displaystyle|textstyle)(?![a-zA-Z])"
 )
-DEGREES = re.compile(r"\^?\s*\{?\s*\\circ\s*\}?|°|\\degree")
+DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|(?<=[0-9])\s*\\circ(?![a-z])|°|\\degree")
 LETTERS = re.compile(r"\\(?:overline|overrightarrow|overleftrightarrow|vec|hat|widehat)\s*\{\s*([A-Za-z]+)\s*\}")
 """Names of points and vectors. A line over digits is left: it repeats them."""
 UNIT_FRACTION = re.compile(r"\\frac\s*\{\s*([A-Za-z]{1,12})\s*\}\s*\{\s*([A-Za-z]{1,12})\s*\}")
 CHOOSE = re.compile(r"\{\s*([^{}]+?)\s*\\choose\s*([^{}]+?)\s*\}")
 ARRAY = re.compile(r"\\begin\{array\}\s*\{[lcr| ]*\}(.*?)\\end\{array\}", re.DOTALL)
+CASES = re.compile(r"\\begin\{cases\}(.*?)\\end\{cases\}", re.DOTALL)
 BRACKETED_MATRIX = re.compile(r"[(\[]\s*\\begin\{matrix\}(.*?)\\end\{matrix\}\s*[)\]]", re.DOTALL)
 ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|([0-9]+|[A-Za-z]))")
 INLINE_MATHS = re.compile(r"\$([^$]+)\$(?![0-9])")
-LOOSE_SPACE = re.compile(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
-ROW_END = "\x1e"
+LOOSE_SPACE = re.compile(r"(?<![0-9]) | (?![0-9])")
+ROW_END, DOLLAR = "\ue000", "\ue001"  # private characters, which answers with a meaning never hold
 ROW_SPACE = re.compile(ROW_END + r"\s*\[[0-9. ]+(?:pt|em|ex|mm|cm)\]")
 BRACED_DIGIT = re.compile(r"([\^_])\{(\w)\}")
-SUPERSCRIPTS = str.maketrans({"⁰": "^0", "¹": "^1", "²": "^2", "³": "^3", "⁴": "^4", "⁵": "^5", "⁶": "^6"})
+RAISED = re.compile(r"[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 VULGAR = re.compile(r"[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞]")
 SIGNS = str.maketrans(
     {
         "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "×": "\\times ", "·": "\\cdot ", "÷": "/", "π": "\\pi ",
         "∞": "\\infty ", "≤": "\\le ", "≥": "\\ge ", "∪": "\\cup ", "∩": "\\cap ", "√": "\\sqrt ", "∈": "\\in ",
         "∅": "\\emptyset ", "≠": "\\ne ", "≈": "\\approx ", "±": "\\pm ", "ℝ": "\\mathbb{R}", "⟨": "(", "⟩": ")",
-        "∖": "\\setminus ", "⋅": "\\cdot ", "∙": "\\cdot ", "θ": "\\theta ", "∠": "", "△": "", "’": "'", "‘": "'",
-        "“": '"', "”": '"', "⁄": "/", "\u200b": None, "\ufeff": None, "\u2060": None, "\n": " ", "\t": " ", "\r": " ",
+        "∖": "\\setminus ", "⋅": "\\cdot ", "∙": "\\cdot ", "θ": "\\theta ", "∠": "", "△": "", "∴": "",
+        "’": "'", "‘": "'", "“": '"', "”": '"', "⁄": "/",
+        "\u200b": None, "\ufeff": None, "\u2060": None, "\n": " ", "\t": " ", "\r": " ",
     }
 )  # fmt: skip
 REPLACED = (
@@ -63,13 +66,13 @@ def clean(text: str) -> str | None:
     if len(text) > MAX_ANSWER:
         return None
     if not text.isascii():
-        text = VULGAR.sub(lambda m: " " + unicodedata.normalize("NFKC", m[0]), text.translate(SUPERSCRIPTS))
+        text = VULGAR.sub(lambda m: " " + unicodedata.normalize("NFKC", m[0]), RAISED.sub(_lowered, text))
         text = ROOT.sub(lambda m: f"\\sqrt{{{m[1] or m[2]}}}", text).translate(SIGNS)
         text = unicodedata.normalize("NFKC", text)
     text = text.translate(SIGNS)
     if not text.isprintable():
         return None
-    text = unwrap(text)
+    text = unwrap(text.replace("\\$", DOLLAR)).replace(DOLLAR, "$")
     if "\\" in text or "°" in text:
         text = DEGREES.sub(" degrees", text.replace("\\\\", ROW_END))
         text = SIZE_COMMAND.sub("", text)
@@ -81,10 +84,17 @@ def clean(text: str) -> str | None:
     return INLINE_MATHS.sub(r"\1", text).strip() if "$" in text and text.count("$") % 2 == 0 else text
 
 
+def _lowered(match: re.Match[str]) -> str:
+    """Raised digits as an exponent."""
+    digits = match[0].translate(SUPERSCRIPTS)
+    return f"^{digits}" if len(digits) == 1 else f"^{{{digits}}}"
+
+
 def _plain_arrays(text: str) -> str:
     """Arrays in brackets as matrices, without the space asked for after a row."""
     if "\\begin" not in text:
         return text
+    text = CASES.sub(lambda m: m[0] if "&" in m[1] else m[1].strip(ROW_END + " ,").replace(ROW_END, ","), text)
     text = ARRAY.sub(r"\\begin{matrix}\1\\end{matrix}", ROW_SPACE.sub(ROW_END, text))
     return BRACKETED_MATRIX.sub(r"\\begin{pmatrix}\1\\end{pmatrix}", text)
 
@@ -95,7 +105,7 @@ def unwrap(text: str) -> str:
     while text != before:
         before = text
         text = text.strip().rstrip(",;:").rstrip()
-        if text.endswith("!") and text[-2:-1].isalpha():
+        if text.endswith("!") and len(text) > 2 and text[-3:-1].isalpha():
             text = text[:-1]
         if text.endswith(".") and not text.endswith("..."):
             text = text[:-1].rstrip()
@@ -112,5 +122,5 @@ def unwrap(text: str) -> str:
 
 
 def squash(text: str) -> str:
-    """Text without the spaces that do not part words or numbers, for comparison letter by letter."""
+    """Text without the spaces that do not part numbers, for comparison letter by letter."""
     return BRACED_DIGIT.sub(r"\1\2", LOOSE_SPACE.sub("", " ".join(text.split())))

@@ -12,12 +12,14 @@ from rdistill.verifiers.math.spelling import COMBINATIONS
 from rdistill.verifiers.math.texts import has_words, is_words, same_words
 from rdistill.verifiers.math.units import factors
 
-MAX_ITEMS = 50
+MAX_ITEMS, MAX_SPELLINGS = 50, 3
 NUMBERS = re.compile(r"(?<![A-Za-z0-9_])[0-9][0-9,]*(?:\.[0-9]+)?")
 BEFORE = "-$€£+"
+SHAPE = re.compile(r"[A-Z]{3,}")
+"""The corners of a figure, in order: no product."""
 BOUND = re.compile(r"(?:least|most|than|under|over|below|above|between|almost|nearly|up to|beyond)\s*$", re.IGNORECASE)
 """What turns the number after it into a limit."""
-UNSURE = re.compile(r"[+*^\\<>?]|\b(?:not|wrong|incorrect|cannot)\b|n't\b", re.IGNORECASE)
+UNSURE = re.compile(r"[+*^\\<>?]|\b(?:not|wrong|incorrect|cannot|maybe|perhaps|possibly)\b|n't\b", re.IGNORECASE)
 
 
 class Outcome(Enum):
@@ -31,7 +33,7 @@ class Outcome(Enum):
 def is_readable(gold: str) -> bool:
     """Whether a gold answer can be compared with at all."""
     cleaned = clean(gold)
-    return bool(cleaned) and cleaned.lower() not in ("nan", "none", "null", "undefined")
+    return bool(cleaned) and cleaned.lower() not in ("nan", "none", "null")
 
 
 def compare(gold: str, answer: str) -> Outcome:
@@ -42,9 +44,19 @@ def compare(gold: str, answer: str) -> Outcome:
     if not right:
         return Outcome.UNREADABLE
     bare_left, bare_right = strip_prefix(left), strip_prefix(right)
+    if "=" in left and "=" in right and renamed(left, right, bare_left, bare_right):
+        return compare_clean(left, right)
     if "=" in bare_left or "=" in bare_right:  # an equation is compared whole
-        return compare_clean(bare_left if "=" in bare_left else left, bare_right if "=" in bare_right else right)
+        left, right = (b if "=" in b or w[:1] == "(" else w for b, w in ((bare_left, left), (bare_right, right)))
+        return compare_clean(left, right)
     return compare_clean(bare_left, bare_right)
+
+
+def renamed(left: str, right: str, bare_left: str, bare_right: str) -> bool:
+    """Whether two assignments are for different names and hold each other's: b = 2a, a = b/2."""
+    names = [whole.removesuffix(bare).rstrip(" =") for whole, bare in ((left, bare_left), (right, bare_right))]
+    is_short = all(len(name) == 1 for name in names) and names[0] != names[1]
+    return is_short and names[0] in bare_right and names[1] in bare_left
 
 
 def compare_clean(gold: str, answer: str) -> Outcome:
@@ -56,8 +68,10 @@ def compare_clean(gold: str, answer: str) -> Outcome:
     gold, answer = texts.canonical(gold), texts.canonical(answer)
     if squash(gold) == squash(answer):
         return Outcome.EQUAL
-    if letter := texts.choice(gold):
-        return _decided(texts.choice(answer) == letter)
+    if SHAPE.fullmatch(gold) and SHAPE.fullmatch(answer):
+        return Outcome.DIFFERENT
+    if (letters := texts.choices(gold)) and ((other := texts.choices(answer)) or len(gold) <= len(letters) + 2):
+        return _decided(other == letters)
     if (same := texts.same_special(gold, answer)) is not None:
         return _decided(same)
     for decide in (compare_ranges, compare_relations, compare_groups, compare_words):
@@ -104,7 +118,7 @@ def compare_words(gold: str, answer: str) -> Outcome | None:
     """Text, or a sentence as the answer to a number; None for two formulas."""
     if is_words(gold) or ("\\" not in gold and parse_quantity(gold) is None and has_words(gold)):
         return _decided(same_words(gold, answer))
-    if is_words(answer) or has_words(strip_unit(answer)[0]):
+    if is_words(answer) or has_words(strip_unit(answer)[0].replace("degrees", "")):
         return from_prose(gold, answer)
     return None
 
@@ -145,6 +159,8 @@ def compare_groups(gold: str, answer: str) -> Outcome | None:
         return one_of_many(gold, answer, right) if right else None
     if right is None:
         return compare_clean(left.items[0], answer) if len(left.items) == 1 else Outcome.DIFFERENT
+    if {left.brackets, right.brackets} == {"{}", "()"} and 1 in (len(left.items), len(right.items)):
+        return compare_clean(*(g.items[0] if g.brackets == "{}" else t for g, t in ((left, gold), (right, answer))))
     if {left.brackets, right.brackets} == {"{}"}:
         left, right = distinct(left), distinct(right)
     if len(left.items) != len(right.items) or len(left.items) > MAX_ITEMS:
@@ -158,8 +174,8 @@ def compare_groups(gold: str, answer: str) -> Outcome | None:
 
 def one_of_many(gold: str, answer: str, given: Group) -> Outcome:
     """Several values where one is wanted."""
-    if len({squash(item) for item in given.items}) == 1:
-        return compare_clean(gold, given.items[0])
+    if len(given.items) <= MAX_SPELLINGS and {compare_clean(gold, item) for item in given.items} == {Outcome.EQUAL}:
+        return Outcome.EQUAL  # "1/2 or 0.5"
     if has_words(answer) and "\\" not in answer and given.brackets == "" and " or " not in answer:
         return from_prose(gold, answer)
     return Outcome.AMBIGUOUS if given.brackets == "" else Outcome.DIFFERENT
@@ -214,9 +230,17 @@ def compare_symbolic(gold: str, answer: str) -> Outcome:
     (left, unit), (right, other) = strip_unit(gold), strip_unit(answer)
     if bool(unit) is not bool(other):  # beside a unit, a letter by itself may be one too
         (left, unit), (right, other) = strip_unit(gold, letters=True), strip_unit(answer, letters=True)
+    if unit.startswith("rad") or other.startswith("rad"):
+        unit, other = (
+            unit.removeprefix("radians").removeprefix("rad"),
+            other.removeprefix("radians").removeprefix("rad"),
+        )
     scales = factors(unit, other)
     if scales is None or scales[0] != scales[1]:
         return Outcome.DIFFERENT
+    if ("=" in left) is not ("=" in right):  # "(x+1)^2 = x^2+2x+1" is right where both sides are
+        sides = right.split("=") if left.count("=") + right.count("=") == 1 and "=" in right else [""]
+        return _all([compare_symbolic(left, side) if side.strip() else Outcome.DIFFERENT for side in sides])
     sides = [symbolic.expand_small(as_fraction(text)) for text in (left, right)]
     if "degree" in unit + other and any("\\pi" in side for side in sides):
         sides = [f"({s})\\cdot\\frac{{\\pi}}{{180}}" if u else s for s, u in zip(sides, (unit, other), strict=True)]

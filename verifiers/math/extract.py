@@ -31,7 +31,7 @@ def final_answer(text: str, gold: str, *, declared: bool) -> str | None:
 
     Raises: Ambiguous if boxes or phrases disagree, or the last line hedges.
     """
-    if found := agreed(boxes(text), "boxes"):
+    if found := agreed(boxes(text) or tagged(text), "boxes"):
         return found
     if not declared or len(text) > MAX_WHOLE:
         text = text.strip()
@@ -88,6 +88,13 @@ def boxes(text: str) -> list[str]:
                     found.append(text[start:at].strip())
         at += 1
     return found
+
+
+def tagged(text: str) -> list[str]:
+    """What stands in the last <answer> tags."""
+    head, tag, _ = text.rpartition("</answer>")
+    inner = head.rpartition("<answer>") if tag else ("", "", "")
+    return [inner[2].strip()] if inner[1] else []
 
 
 def phrases(text: str) -> list[str]:

@@ -13,7 +13,7 @@ VARIABLE = re.compile(r"[A-Za-z](?:_\{?\w\}?)?|\\(?:theta|alpha|beta|lambda|mu|p
 ELEMENT = re.compile(r"([A-Za-z]|\\(?:theta|alpha|beta|lambda|mu|phi))\s*\\in\s*")
 BUILDER = re.compile(r"\\?\{\s*([a-z])\s*(?:\\in\s*\\mathbb\{R\}\s*)?[|:](.+?)\\?\}")
 REALS = re.compile(r"\\mathbb\{R\}|all real numbers|all reals|the (?:set of )?real numbers", re.IGNORECASE)
-WITHOUT = re.compile(r"\\mathbb\{R\}\s*(?:\\setminus|-)\s*\{([^{}]*)\}")
+WITHOUT = re.compile(r"\\mathbb\{R\}\s*(?:\\setminus|-)\s*\{([^{}]*)\}|all real numbers except (.+)", re.IGNORECASE)
 INTERVAL = re.compile(r"([(\[\]])([^,()\[\]]+|[^,]+),([^,()\[\]]+|[^,]+)([)\[\]])")
 MAX_PARTS = 12
 
@@ -36,7 +36,7 @@ class Range(NamedTuple):
 
 def is_condition(text: str) -> bool:
     """Whether a text is written as a condition, or names a set, rather than as a plain interval."""
-    return bool(SIGN.search(text) or "\\mathbb" in text or REALS.fullmatch(text) or text[:1] == "]" or text[-1:] == "[")
+    return bool(SIGN.search(text) or "\\mathbb" in text or REALS.match(text) or text[:1] == "]" or text[-1:] == "[")
 
 
 def read_range(text: str) -> Range | None:
@@ -64,7 +64,7 @@ def _part(text: str) -> Range | None:
     if REALS.fullmatch(text):
         return Range(None, _without([]))
     if match := WITHOUT.fullmatch(text):
-        return _holes(match[1].split(","), None)
+        return _holes((match[1] or match[2]).split(","), None)
     if match := INTERVAL.fullmatch(text):
         left, right = match[1].replace("]", "("), match[4].replace("[", ")")
         return Range(None, [_span(left, match[2], match[3], right)])

@@ -11,7 +11,7 @@ from rdistill.verifiers import load_heavy
 POINTS = (0.7391, 1.8273, 2.6417, -0.5839, -1.3127, 0.3019, -2.2371)
 DIGITS, LEAST_POINTS, MAX_SYMBOLS, MAX_OPERATIONS = 30, 3, 30, 200
 SURE_SAME, SURE_DIFFERENT = 1e-20, 2e-6
-"""Relative differences. Between them stand numbers that were rounded to six digits or more."""
+"""Differences; the second is relative, for a number that was rounded to six digits or more."""
 
 
 class Agreement(Enum):
@@ -29,18 +29,26 @@ def same_value(gold, answer) -> Agreement:  # type: ignore[no-untyped-def]
     if not _are_plain(gold, answer):
         return Agreement.UNKNOWN
     names = _names(gold, answer)
-    differences = []
+    same, positive = [], []
     for trial in range(len(POINTS) if names else 1):
-        values = [_value(expression, names, trial) for expression in (gold, answer)]
-        if None not in values:
-            scale = max(1.0, abs(values[0]))
-            differences.append((abs(values[0] - values[1]) / scale, all(p > 0 for p in _point(names, trial))))
-    if len(differences) < (LEAST_POINTS if names else 1):
+        value, difference = (_value(expression, names, trial) for expression in (gold, gold - answer))
+        if value is not None and difference is not None:
+            same.append(abs(difference) <= SURE_SAME * min(1, abs(value) or 1))
+            positive.append(all(p > 0 for p in _point(names, trial)))
+            if _is_rounded(gold, answer) and not same[-1] and abs(difference) < SURE_DIFFERENT * max(1, abs(value)):
+                return Agreement.UNKNOWN
+    if len(same) < (LEAST_POINTS if names else 1):
         return Agreement.UNKNOWN
-    if all(d < SURE_SAME for d, _ in differences):
+    if all(same):
         return Agreement.SAME
-    far = [is_positive for d, is_positive in differences if d > SURE_DIFFERENT]
-    return Agreement.DIFFERENT if far and (any(far) or not names) else Agreement.UNKNOWN
+    is_sure = not names or any(p and not s for p, s in zip(positive, same, strict=True))
+    return Agreement.DIFFERENT if is_sure else Agreement.UNKNOWN
+
+
+def _is_rounded(gold, answer) -> bool:  # type: ignore[no-untyped-def]
+    """Whether a decimal of six digits or more stands in one: shorter ones have become fractions."""
+    sympy = load_heavy("sympy")
+    return gold.has(sympy.Float) or answer.has(sympy.Float)
 
 
 def same_equation(left, right, other_left, other_right) -> Agreement:  # type: ignore[no-untyped-def]

@@ -7,14 +7,27 @@ from rdistill.verifiers.math.quantity import parse_quantity
 from rdistill.verifiers.math.units import UNITS
 
 OPEN, CLOSE = "([{", ")]}"
-NAME = r"[A-Za-z](?:_\{?\w\}?)?|\\(?:theta|alpha|beta|lambda|mu|phi)(?![a-z])"
-ASSIGNED = re.compile(rf"(?:{NAME}|[A-Za-z]+\([a-z]\)|\((?:{NAME})(?:,\s*(?:{NAME}))+\))\s*(?:=|\\in)(?!=)\s*")
+NAME = r"[A-Za-z](?:_\{[^{}=]{0,12}\}|_\w)?|\\(?:theta|alpha|beta|lambda|mu|phi)(?![a-z])"
+NOT_LABELS = r"(?!\\?(?:sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|frac)\b)"
+LABEL = (
+    rf"{NOT_LABELS}\\?[A-Za-z]{{3,}}(?:\s*\([^()=]*\))?|\|?[A-Z]{{2,3}}\|?"
+    r"|[fghFGPEVTS](?:\^\{-1\}|'+)?\([A-Za-z0-9, ]*\)"
+)
+"""What a value may be called: area, lcm(4, 6), |AB|, f'(2)."""
+ASSIGNED = re.compile(
+    rf"(?:{NAME}|{LABEL}|[A-Za-z]+\([a-z]\)|\([a-z]\s*\\circ\s*[a-z]\)\([a-z]\)|\((?:{NAME})(?:,\s*(?:{NAME}))+\))"
+    r"\s*(?:=|\\in)(?!=)\s*"
+)
 POINT = re.compile(r"[A-Z](?=\([^()]*,[^()]*\)$)")
 NESTED_LIST = re.compile(r"\[\s*\[[^\[\]]*\](?:\s*,\s*\[[^\[\]]*\])*\s*\]")
 INEQUALITY = re.compile(r"\\le(?![a-z])|\\ge(?![a-z])|\\neq?(?![a-z])|<=|>=|!=|<|>")
 SEVERAL = re.compile(r",|;|\s(?:or|and)\s|\\lor|\\vee")
 TRAILING_UNIT = re.compile(r"\s(?:square\s|cubic\s)?([A-Za-z]+)(?:\s?\^\{?[0-9]\}?)?")
-PREFIX = re.compile(r"(?:approximately|approx\.?|about|around|roughly|exactly|\\approx|=)\s*", re.IGNORECASE)
+SIDE_CONDITION = re.compile(r",?\s*\(?\s*(?:where\s+|for\s+)?[a-z]\s*\\in\s*\\mathbb\{[ZN]\}\)?")
+EXCEPTION = re.compile(r",\s*\(?\s*(?:where\s+|for\s+)?[a-z]\s*\\neq?\s[^,]*$")
+TRIGONOMETRY = re.compile(r"(?:sin|cos|tan|cot|sec|csc)\b")
+PREFIX = re.compile(r"(?:\.\.\.\s*=|approximately|approx\.?|about|around|roughly|exactly|\\approx|=)\s*", re.IGNORECASE)
+LETTERS = re.compile(r"\\(?!frac|times|cdot|sqrt|div)[A-Za-z]|(?<![\\A-Za-z])[A-Za-z]")
 CONJUNCTION = re.compile(r"(?:^|\s)\s*and\s+")
 MATRIX = re.compile(r"\\begin\{([pbBvV]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
 
@@ -29,11 +42,17 @@ class Group(NamedTuple):
 def strip_prefix(text: str) -> str:
     """Without "about", a leading "=", an "x =" and the steps of "x = 5 + 6 = 11"; an equation keeps both sides."""
     text = text[match.end() :] if (match := PREFIX.match(text)) else text
+    if "\\ne" in text and (match := EXCEPTION.search(text)):
+        text = text[: match.start()] or text
+    if "\\mathbb" in text and (match := SIDE_CONDITION.search(text)) and match.end() == len(text):
+        text = text[: match.start()] or text
     head, _, tail = text.rpartition("\\approx")
     if head.strip():
         text = tail.strip() if ASSIGNED.fullmatch(head.strip() + "=") else head.strip()
     if text.count("=") > 1 and not INEQUALITY.search(text) and not SEVERAL.search(text):
         text = text.rpartition("=")[2].strip() or text
+    if text.count("=") == 1 and not LETTERS.search(text.partition("=")[0]) and not INEQUALITY.search(text):
+        return text.partition("=")[2].strip() or text  # 20 + 6 = 26
     match = ASSIGNED.match(text)
     return text[match.end() :] if match and not set("=<>") & set(text[match.end() :]) and text[match.end() :] else text
 
@@ -44,6 +63,8 @@ def strip_unit(text: str, *, letters: bool = False) -> tuple[str, str]:
     for at in range(1, len(words)):
         tail = " " + " ".join(words[at:])
         match = TRAILING_UNIT.fullmatch(tail)
+        if "degree" in tail and TRIGONOMETRY.search(text):
+            break
         if match and (match[1] in UNITS or match[1] in ("unit", "units")) and (letters or len(match[1]) > 1):
             return " ".join(words[:at]).rstrip(), tail.strip()
     return text, ""

@@ -12,9 +12,10 @@ REPEATING = re.compile(
     r"(?:\\overline\s*\{(?P<r1>[0-9]+)\}|\((?P<r2>[0-9]+)\)|\\dot\s*\{?(?P<r3>[0-9])\}?)"
 )
 COMPOUND = re.compile(r"(?<=[A-Za-z])\s*(?:,|and)?\s+(?=[0-9])|\s+and\s+(?=[0-9])")
+ATTACHED = re.compile(r"(?<=[0-9])(?=[A-Za-z])")
 DECIMAL_COMMA = re.compile(r"€?\s*[0-9]{1,3}(?:\.[0-9]{3})*,[0-9]{2}\s*€?")
 EXPLAINED = re.compile(r"([^()]+\S)\s*\(\s*(?:or\s+|=\s*)?([^()]+)\)")
-OVER = re.compile(r"(-?[0-9]{1,9}) over ([0-9]{1,9})")
+OVER = re.compile(r"(-?[0-9]{1,9}) (?:over|out of|in) ([0-9]{1,9})")
 
 
 def parse_quantity(text: str) -> Quantity | None:
@@ -39,7 +40,7 @@ def _repeating(text: str) -> Quantity | None:
 
 def _compound(text: str) -> Quantity | None:
     """ "5 feet 6 inches", "1 hour and 30 minutes", "18 dollars and 50 cents", in the first unit."""
-    parts = [parse_number(part) for part in COMPOUND.split(text)]
+    parts = [parse_number(ATTACHED.sub(" ", part)) for part in COMPOUND.split(text)]
     first = parts[0]
     if not 1 < len(parts) <= 3 or first is None or first.value < 0 or unit_of(first.unit) is None:
         return None

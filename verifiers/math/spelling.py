@@ -14,14 +14,18 @@ NUMBER = re.compile(r"[0-9]+")
 FACTORIAL = re.compile(r"(?<![0-9.)}A-Za-z])([0-9]{1,2})!(?!!)")
 BINOMIAL = re.compile(r"\\binom\s*\{([0-9]{1,2})\}\s*\{([0-9]{1,2})\}|\\binom\s*([0-9])\s*([0-9])(?![0-9])")
 LETTER_BINOMIAL = re.compile(r"\\binom\s*\{([^{}!]{1,20})\}\s*\{([0-9])\}")
+LETTER_FACTORIAL = re.compile(r"(?<![A-Za-z])([a-z])!(?!!)")
+DEGREES = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*degrees?")
 COMBINATIONS = re.compile(r"\bC\(([0-9]{1,2}),\s*([0-9]{1,2})\)|\bC_\{?([0-9]{1,2})\}?\^\{?([0-9]{1,2})\}?")
 ARGUMENT = re.compile(r"\\(sin|cos|tan|cot|sec|csc|ln|log)\s+([A-Za-z])(?![A-Za-z])")
 """Braced, or math-verify may take the letter for a unit and drop all that follows."""
 FRACTION_ARGUMENT = re.compile(r"\\(arcsin|arccos|arctan|sin|cos|tan|ln|log)\s*\\frac\s*([0-9])\s*([0-9])")
 PLAIN = re.compile(r"\b(sqrt|pi|sin|cos|tan|log|ln|exp)\b")
+SIMPLE_EXPONENT = re.compile(r"\s*[-+]?\s*(?:[0-9]+|[^{(\s])")
 DECIMAL = re.compile(r"(?<![0-9.A-Za-z_])([0-9]*\.[0-9]{1,5})(?![0-9.])")
 LOOSE_LETTER = re.compile(r"(?<=[0-9A-Za-z)}])\s+(?=[A-Za-z](?![A-Za-z]))")
 COMMAND_END = re.compile(r"\\[A-Za-z]+$")
+COMMAND, LETTER = re.compile(r"\\[A-Za-z]+"), re.compile(r"\\[A-Za-z]+|([A-Z])(?!_)")
 BARS = re.compile(r"\|([^|]+)\|")
 
 
@@ -55,13 +59,13 @@ def _small_exponents(text: str) -> bool:
 
 
 def _exponent(text: str, start: int) -> str:
-    """A braced or parenthesised group, or the run of digits or the one sign that stands there."""
+    """A braced or parenthesised group, or else a sign, digits, or one other character that stands there."""
+    if match := SIMPLE_EXPONENT.match(text, start):
+        return match[0]
     depth = 0
     for at in range(start, len(text)):
-        if depth == 0 and text[at] in ")}":
-            return text[start:at]
         depth += (text[at] in "({") - (text[at] in ")}")
-        if depth == 0 and not (text[at].isdigit() or (at == start and text[at] in "-+ ")):
+        if depth == 0:
             return text[start : at + 1]
     return text[start:]
 
@@ -69,6 +73,7 @@ def _exponent(text: str, start: int) -> str:
 def expand_small(text: str) -> str:
     """Factorials and binomials of small numbers as numbers, n over 2 as a fraction."""
     text = COMBINATIONS.sub(lambda m: f"\\binom{{{m[1] or m[3]}}}{{{m[2] or m[4]}}}", text)
+    text = LETTER_FACTORIAL.sub(r"(\\psi_{\1})", text)  # a name: n!/2 needs to know no more of n!
     text = FACTORIAL.sub(lambda m: f"({math.factorial(int(m[1]))})", text)
     text = BINOMIAL.sub(lambda m: f"({math.comb(int(m[1] or m[3]), int(m[2] or m[4]))})", text)
     return LETTER_BINOMIAL.sub(lambda m: _product(m[1], int(m[2])) if int(m[2]) <= MAX_BOTTOM else m[0], text)
@@ -84,6 +89,7 @@ def to_latex(text: str) -> str:
     """sqrt(2)*pi as LaTeX."""
     text = text.replace("**", "^").replace("*", "\\cdot ").replace("\\div", "/")
     text = text.replace(")(", ")\\cdot(")  # (6)(7) would be read as a mixed number
+    text = DEGREES.sub(r"{(\1\\cdot\\frac{\\pi}{180})}", text)
     text = re.sub(r"(?<!\\)\bsqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", text)
     text = re.sub(r"\^\(([^()]*)\)", r"^{\1}", text)
     text = PLAIN.sub(lambda m: m[0] if m.start() and m.string[m.start() - 1] == "\\" else f"\\{m[0]} ", text)
@@ -91,6 +97,17 @@ def to_latex(text: str) -> str:
     text = DECIMAL.sub(lambda m: _as_fraction(m[1]), text)
     text = LOOSE_LETTER.sub(lambda m: " " if COMMAND_END.search(m.string[: m.start()]) else "", text)
     return ARGUMENT.sub(r"\\\1{\2}", BARS.sub(r"\\left|\1\\right|", text))
+
+
+def mark_capitals(*texts: str) -> list[str]:
+    """The same texts, where a letter stands in both cases with a mark on the capitals: math-verify takes R for r."""
+    letters = set("".join(COMMAND.sub(" ", text) for text in texts))
+    twins = {letter for letter in letters if letter.isupper() and letter.lower() in letters}
+    return (
+        [LETTER.sub(lambda m: f"{m[0]}_{{9}}" if m[1] in twins else m[0], text) for text in texts]
+        if twins
+        else [*texts]
+    )
 
 
 def _as_fraction(decimal: str) -> str:

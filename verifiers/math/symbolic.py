@@ -7,7 +7,7 @@ is an alarm signal that C code ignores, so it is off: the pool's SIGKILL is the 
 import logging
 
 from rdistill.verifiers.math.numeric import Agreement, same_equation, same_value
-from rdistill.verifiers.math.spelling import expand_small, is_simple, to_latex
+from rdistill.verifiers.math.spelling import expand_small, is_simple, mark_capitals, to_latex
 
 from rdistill.verifiers import load_heavy
 
@@ -21,7 +21,7 @@ def is_equal(gold: str, answer: str) -> bool | None:
     """
     math_verify = load_heavy("math_verify")
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns at each call that its alarm is off
-    gold, answer = to_latex(gold), to_latex(answer)
+    gold, answer = mark_capitals(to_latex(gold), to_latex(answer))
     if gold.count("=") == answer.count("=") == 1:
         sides = [_parse(math_verify, side) for text in (gold, answer) for side in text.split("=")]
         if None not in sides and (agreement := same_equation(*sides)) is not Agreement.UNKNOWN:
@@ -45,7 +45,14 @@ def _parse(math_verify, text: str):  # type: ignore[no-untyped-def]
         parsing_timeout=None,
         raise_on_error=False,
     )
-    return next((f for f in found if not isinstance(f, str)), None)
+    value = next((f for f in found if not isinstance(f, str)), None)
+    sympy = load_heavy("sympy")
+    if not isinstance(value, sympy.Expr):
+        return value
+    # One symbol a name, whatever the grammar assumes of it in each place; i is the imaginary unit.
+    return value.xreplace(
+        {s: sympy.I if s.name == "i" else sympy.Symbol(s.name, real=True) for s in value.free_symbols}
+    )
 
 
 def _is_undefined(value) -> bool:  # type: ignore[no-untyped-def]

@@ -20,13 +20,15 @@ PROSE = re.compile(r"[A-Za-z]{2,}|\b[aAI]\b")
 TOKEN = re.compile(r"[a-z0-9]+|[^\sa-z0-9.,;:!?'\"()]")
 FILLER_WORDS = """
 the a an it is its was will would be are there this that so thus therefore hence we get have has on in at
-option choice answer
+option choice answer one s
 """
 FILLER = frozenset(FILLER_WORDS.split())
+IS, DENIALS = frozenset(("is", "was", "are", "were")), frozenset(("not", "or", "either", "t"))
 ORDINAL = re.compile(r"\b([0-9]{1,2})(?:st|nd|rd|th)\b")
 MONTH_NAMES = "january february march april may june july august september october november december"
 MONTHS = frozenset(MONTH_NAMES.split())
 CHOICE = re.compile(r"(?:(?:option|choice|answer)\s+)?\(?([A-J])(?:[).:]\s*.*|\)?)", re.DOTALL | re.IGNORECASE)
+SEVERAL_CHOICES = re.compile(r"\(?[A-J]\)?(?:(?:\s*[,;&]|\s+and\b)?\s*\(?[A-J]\)?)+")
 LABELLED = re.compile(r"\(([A-J])\)\s*(\S.*)", re.DOTALL)
 CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*(?:([ap])\.?\s?m\.?)?", re.IGNORECASE)
 RATIO = re.compile(r"([0-9.]+)\s*(?::|to|\\colon)\s*([0-9.]+)")
@@ -36,6 +38,7 @@ SYNONYMS = {
     "infinity": "\\infty", "infinite": "\\infty", "+\\infty": "\\infty", "+ \\infty": "\\infty",
     "{}": "\\emptyset", "{ }": "\\emptyset", "the empty set": "\\emptyset", "empty set": "\\emptyset",
     "no real solution": "no solution", "no real solutions": "no solution", "there is no real solution": "no solution",
+    "dne": "does not exist", "doesn't exist": "does not exist", "it does not exist": "does not exist",
     "there are no solutions": "no solution", "there are no real solutions": "no solution",
 }  # fmt: skip
 
@@ -64,6 +67,8 @@ def same_words(gold: str, answer: str) -> bool:
     kept = FILLER - set(wanted)
     if _singular(wanted) == _singular([w for w in given if w not in kept]):
         return True
+    if given[-len(wanted) :] == wanted and given[-len(wanted) - 1] in IS and not DENIALS & set(given):
+        return True  # "The winner is Jack."
     if MONTHS & set(wanted):
         return sorted(wanted) == sorted(given)
     return len(names := _names(gold)) > 1 and names == _names(answer)
@@ -83,10 +88,12 @@ def _names(text: str) -> list[str]:
     return sorted(part.strip() for part in parts if part.strip())
 
 
-def choice(text: str) -> str | None:
-    """The letter of "C", "(C)", "C. Paris", "option C"; None for anything else."""
+def choices(text: str) -> str:
+    """The letters, sorted, of "C", "(C)", "C. Paris", "option C", "(A), (C)"; "" for anything else."""
+    if SEVERAL_CHOICES.fullmatch(text):
+        return "".join(sorted(set(re.findall("[A-J]", text))))
     match = CHOICE.fullmatch(text)
-    return match[1] if match and match[1].isupper() else None
+    return match[1] if match and match[1].isupper() else ""
 
 
 def without_label(text: str) -> str:
@@ -104,6 +111,8 @@ def same_special(gold: str, answer: str) -> bool | None:
         return _same_time(time, other_time)
     ratio, other_ratio = _ratio(gold, time), _ratio(answer, other_time)
     if ratio is not None or other_ratio is not None:
+        if ratio is None and not set("/.\\") & set(gold):
+            return False  # 5:1 is not the number 5
         values = [_value(text) if found is None else found for text, found in ((gold, ratio), (answer, other_ratio))]
         return values[0] == values[1]
     return None if time is other_time or has_words(gold) or has_words(answer) else False
