@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 
 MAX_ANSWER = 4_000
 
@@ -59,12 +60,18 @@ WRAPPERS = (
     ("'", "'"),
     ("__", "__"),
 )
+WRAPPER_STARTS = frozenset(start[0] for start, _ in WRAPPERS)
 
 
 def clean(text: str) -> str | None:
     """An answer in one spelling, or None if it is too long or holds control or direction characters."""
     if len(text) > MAX_ANSWER:
         return None
+    return text if text.isdigit() and text.isascii() else _clean(text)
+
+
+@lru_cache(maxsize=64)  # one check asks for the same answer several times
+def _clean(text: str) -> str | None:
     if not text.isascii():
         text = VULGAR.sub(lambda m: " " + unicodedata.normalize("NFKC", m[0]), RAISED.sub(_lowered, text))
         text = ROOT.sub(lambda m: f"\\sqrt{{{m[1] or m[2]}}}", text).translate(SIGNS)
@@ -109,7 +116,7 @@ def unwrap(text: str) -> str:
             text = text[:-1]
         if text.endswith(".") and not text.endswith("..."):
             text = text[:-1].rstrip()
-        for start, end in WRAPPERS:
+        for start, end in WRAPPERS if text[:1] in WRAPPER_STARTS else ():
             if len(text) > len(start) + len(end) and text.startswith(start) and text.endswith(end):
                 inner = text[len(start) : -len(end)]
                 if start not in inner and end not in inner:

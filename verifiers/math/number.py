@@ -7,7 +7,7 @@ from typing import NamedTuple
 from rdistill.verifiers.math.number_words import read_words
 from rdistill.verifiers.math.units import UNITS
 
-MAX_DIGITS = 500
+MAX_CHARS = 500
 
 DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 DECIMAL = rf"(?:{DIGITS}(?:\.[0-9]*)?|\.[0-9]+)"
@@ -54,8 +54,10 @@ class Quantity(NamedTuple):
 
 def parse_number(text: str) -> Quantity | None:
     """Read cleaned text that is one number and nothing but its unit; None if it is anything else."""
-    if len(text) > MAX_DIGITS:
+    if len(text) > MAX_CHARS:
         return None
+    if text.isdigit() and text.isascii():
+        return Quantity(Fraction(int(text)))
     lower = text.lower()
     for word in ("negative ", "minus "):
         if lower.startswith(word):
@@ -72,13 +74,17 @@ def parse_number(text: str) -> Quantity | None:
     if unit is None:
         return None
     value = _value(match)
-    return None if value is None else Quantity(value * unit[1], percent, unit[0], _decimals(match))
+    if value is None:
+        return None
+    return Quantity(value if unit[1] == 1 else value * unit[1], percent, unit[0], _decimals(match))
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
     top, bottom = match["n1"] or match["n2"] or match["n3"], match["d1"] or match["d2"] or match["d3"]
     if top is None:
-        value = _decimal(match["number"]) * Fraction(10) ** int(match["exp"] or 0)
+        value = _decimal(match["number"])
+        if match["exp"]:
+            value *= Fraction(10) ** int(match["exp"])
     else:
         divisor = _decimal(bottom)
         if divisor == 0:
@@ -88,12 +94,14 @@ def _value(match: re.Match[str]) -> Fraction | None:
             if value < 0 or value >= 1:
                 return None
             value += _decimal(match["whole"])
-    value *= Fraction(10) ** int(match["ten1"] or match["ten2"] or 0)
+    if power := match["ten1"] or match["ten2"]:
+        value *= Fraction(10) ** int(power)
     return -value if "-" in (match["sign"], match["sign2"]) else value
 
 
 def _decimal(text: str) -> Fraction:
-    return Fraction(text.translate(NO_SEPARATORS).rstrip(".") or "0")
+    text = text.translate(NO_SEPARATORS).rstrip(".")
+    return Fraction(int(text)) if text.isdigit() else Fraction(text or "0")
 
 
 def _decimals(match: re.Match[str]) -> int | None:

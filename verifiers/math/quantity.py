@@ -2,8 +2,9 @@
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
-from rdistill.verifiers.math.number import Quantity, parse_number
+from rdistill.verifiers.math.number import MAX_CHARS, Quantity, parse_number
 from rdistill.verifiers.math.units import factors, is_known_unit, unit_of
 
 ROUNDING_DIGITS = 6
@@ -20,6 +21,11 @@ OVER = re.compile(r"(-?[0-9]{1,9}) (?:over|out of|in) ([0-9]{1,9})")
 
 def parse_quantity(text: str) -> Quantity | None:
     """Read cleaned text that is one quantity and nothing else; None if it is anything else."""
+    return _parse(text) if len(text) <= MAX_CHARS else None
+
+
+@lru_cache(maxsize=64)  # one check asks for the same number several times
+def _parse(text: str) -> Quantity | None:
     if (found := parse_number(text)) is not None:
         return found
     if not any(char.isdigit() for char in text):
@@ -73,7 +79,8 @@ def same_quantity(gold: Quantity, answer: Quantity) -> bool:
     scales = factors(gold.unit, answer.unit)
     if scales is None:
         return False
-    gold, answer = gold._replace(value=gold.value * scales[0]), answer._replace(value=answer.value * scales[1])
+    if scales != (1, 1):
+        gold, answer = gold._replace(value=gold.value * scales[0]), answer._replace(value=answer.value * scales[1])
     if gold.percent == answer.percent:
         return _near(gold, answer)
     if is_known_unit((answer if gold.percent else gold).unit):
