@@ -99,6 +99,7 @@ class Reason(StrEnum):
 
     OK = "OK"
     WRONG_ANSWER = "WRONG_ANSWER"
+    WRONG_STEP = "WRONG_STEP"
     NO_ANSWER = "NO_ANSWER"
     AMBIGUOUS = "AMBIGUOUS"
     TRUNCATED = "TRUNCATED"

@@ -1,0 +1,37 @@
+"""Calculations in a rationale: read exactly, and only what is a calculation."""
+
+from fractions import Fraction
+
+import pytest
+from rdistill.verifiers.steps import calculations
+
+from rdistill.verifiers.cases import to_pair
+from rdistill.verifiers.registry import create
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("so 24 - 9 = 15 left.", [[15, 15]]),
+        ("6 x 14 = 84, then 84 / 2 = 42.", [[84, 84], [42, 42]]),
+        ("1,200 + 300 = 1,500", [[1500, 1500]]),
+        ("$ 4 - $ 3 = $ 1.", [[1, 1]]),
+        ("2 + 2 = 2 * 2 = 4", [[4, 4, 4]]),
+        ("x = 14, page 3-4, on 3/4/2026", []),
+        ("10 / 0 = 5", []),
+        ("= = = 9**9**9 = 3 =", []),
+    ],
+)
+def test_what_is_read_as_a_calculation(text: str, values: list[list[int]]) -> None:
+    assert [[side.value for side in sides] for _, sides in calculations(text)] == values
+
+
+def test_a_decimal_may_be_rounded_in_its_last_place_alone() -> None:
+    ((_, (exact, written)),) = calculations("22 / 7 = 3.14")
+    assert exact.value == Fraction(22, 7) and written.rounding == Fraction(1, 200)
+
+
+def test_a_rationale_without_calculation_passes_where_none_is_asked_for() -> None:
+    problem, sample = to_pair({"id": "a", "gold": None, "answer": "Paul sold 11 books.\n#### 11"})
+    assert create("steps", {}).check(problem, sample).status == "fail"
+    assert create("steps", {"require_calculation": False}).check(problem, sample).status == "pass"
