@@ -9,11 +9,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
 from rdistill.answers import join_answer
-from rdistill.config import Config, TrainConfig
+from rdistill.config import Config, TeacherConfig, TrainConfig
 from rdistill.errors import ConfigError, DataError, PrerequisiteError, VerifierError
 from rdistill.models import bundled_is_ready, check_model, resolve_model
 from rdistill.prompts.student import student_messages
@@ -109,6 +110,9 @@ def check_prerequisites(config: Config) -> None:
         probe_endpoint(config.teacher)
     else:
         check_model(config.teacher.model, "teacher.model", config.teacher.revision)
+    for number, spec in enumerate(config.verify.verifiers):
+        if spec.name == "judge":
+            _probe_judge(f"verify.verifiers.{number}.options", spec.options)
     if field := needs_sandbox(config):
         from rdistill.sandbox import require as require_sandbox
 
@@ -116,6 +120,21 @@ def check_prerequisites(config: Config) -> None:
             require_sandbox(config.sandbox.require)
         except PrerequisiteError as error:
             raise PrerequisiteError(f"{field} runs code that a model wrote: {error}") from None
+
+
+def _probe_judge(field: str, options: dict[str, Any]) -> None:
+    """Ask a judge's endpoint for one token; options that make none are refused when the verifier is built."""
+    from rdistill.teacher.openai import probe_endpoint
+
+    try:
+        asked = {key: options[key] for key in ("base_url", "model", "api_key_env") if key in options}
+        endpoint = TeacherConfig(engine="openai", **asked)
+    except ValidationError:
+        return
+    try:
+        probe_endpoint(endpoint)
+    except PrerequisiteError as error:
+        raise PrerequisiteError(f"{field}: {str(error).replace('teacher.', '')}") from None
 
 
 def needs_sandbox(config: Config) -> str | None:

@@ -243,6 +243,11 @@ class VerifierSpec(Section):
 class VerifyConfig(Section):
     """Who decides what may be learned from, and within which limits."""
 
+    timeout_s: Annotated[float, Field(gt=0)] | None = None
+    """Wall-clock limit of one check; null: verify.timeout_s."""
+    workers: Positive | None = None
+    """Processes of its own, e.g. 16 for a judge, which only waits; null: verify.workers, which the first-party ones
+    share."""
     verifiers: Annotated[list[VerifierSpec], Field(min_length=1)] = [VerifierSpec(name="math")]
     """Those that are required and judge a problem's domain vote on its samples."""
     combine: Literal["all", "any", "weighted"] = "all"

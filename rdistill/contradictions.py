@@ -65,6 +65,12 @@ def _verifiers_disagree(config: "Config") -> Iterator[str]:
             yield f"verify.verifiers.{number}.weight={spec.weight:g} means nothing with {why}; take it out"
         if spec.name == "agreement":
             yield from _cannot_agree(config, f"verify.verifiers.{number}", spec.options.get("min_votes", 4))
+        limit_s, patience_s = spec.timeout_s or verify.timeout_s, spec.options.get("timeout_s", 60)
+        if spec.name == "judge" and isinstance(patience_s, int | float) and limit_s <= patience_s:
+            yield (
+                f"verify.verifiers.{number}: a judge that takes its options.timeout_s={patience_s:g} would be killed "
+                f"after timeout_s={limit_s:g}; set timeout_s beside its options above that"
+            )
         marker = spec.options.get("marker", "####")
         if spec.name == "format" and marker != config.answer.marker:
             yield (

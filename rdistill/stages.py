@@ -49,6 +49,7 @@ HARMLESS = (
     "teacher.vllm.tensor_parallel_size",
     "verify.workers",
     "verify.max_bad_gold",
+    "verify.verifiers.workers",
     "sft.ranks",
     "sft.log_every",
     "sft.save_every",
@@ -129,7 +130,7 @@ def content_settings(stage: Stage, config: Config) -> dict[str, str]:
         is_local = teacher.engine == "vllm"
         name = model_identity(teacher.model, teacher.revision) if is_local else f"{teacher.model}@{teacher.revision}"
         found = {"teacher.model": name}
-        return found | {f"verifier {spec.name}": verifier_digest(spec.name) for spec in config.verify.verifiers}
+        return found | {f"verifier {name}": verifier_digest(name) for name in verifiers_used(config)}
     if stage.name in ("sft", "dpo"):
         student = {"student.model": model_identity(config.student.model, config.student.revision)}
         path = getattr(config, stage.name).deepspeed
@@ -154,6 +155,13 @@ def data_digests(config: Config) -> dict[str, str]:
         elif source.hub and (folder := Path(config.data_dir or ".") / source.hub).is_dir():
             found[f"prompts.sources.{number}.hub"] = folder_digest(folder)
     return found
+
+
+def verifiers_used(config: Config) -> list[str]:
+    """The verifiers that a config names, and those that tell `agreement` which answers are the same."""
+    specs = config.verify.verifiers
+    inner = [str(spec.options.get("equality", "math")) for spec in specs if spec.name == "agreement"]
+    return [spec.name for spec in specs] + [name for name in inner if name != "text"]
 
 
 def verifier_digest(name: str) -> str:

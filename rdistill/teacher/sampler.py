@@ -167,8 +167,17 @@ class Sampler:
         await self._ledger.put(*samples)
         for sample in samples:
             if sample.role in JUDGED_ROLES:
-                await self._keep(work, await judge(work.problem, sample, self._pool))
+                if (known := self._known(work, sample)) is not None:
+                    work.verdicts[sample.id] = known
+                else:
+                    await self._keep(work, await judge(work.problem, sample, self._pool))
         return samples
+
+    def _known(self, work: "_Work", sample: Sample) -> dict[str, Verdict] | None:
+        """A sample's verdicts from before the run was cut off: a judge may not say the same again, and costs."""
+        found = {v.verifier: v for v in self._ledger.rows(Verdict, sample_id=sample.id)}
+        specs = applicable(self._pool.specs, work.problem.domain)
+        return found if all(spec.name in found for spec in specs) else None
 
     async def _keep(self, work: "_Work", verdicts: list[Verdict]) -> None:
         if verdicts:

@@ -28,9 +28,14 @@ IN_FLIGHT = 32
 
 
 def run_cases(
-    name: str, cases_path: str | Path | None = None, options: dict[str, Any] | None = None, *, workers: int = 2
+    name: str,
+    cases_path: str | Path | None = None,
+    options: dict[str, Any] | None = None,
+    *,
+    workers: int = 2,
+    timeout_s: float = 5,
 ) -> dict[str, Any]:
-    """Judge every case and count.
+    """Judge every case, each within `timeout_s`, and count.
 
     Returns {"n", "true_accepted", "false_accepted", "unverifiable", "wrong": [ids], "why": {id: verdict}, "per_s"}:
     `true_accepted` is the share of the rows to pass that passed, `false_accepted` the share of the rows to fail that
@@ -42,7 +47,8 @@ def run_cases(
     rows = read_cases(Path(cases_path) if cases_path else registry.folder(name) / "cases.jsonl")
     marker = (options or {}).get("marker", MARKER)
     pairs = [(*to_pair(row, marker), to_others(row, marker)) for row in rows]
-    verdicts, seconds = asyncio.run(_judge(VerifierSpec(name=name, options=options or {}), pairs, workers))
+    spec = VerifierSpec(name=name, options=options or {}, timeout_s=timeout_s)
+    verdicts, seconds = asyncio.run(_judge(spec, pairs, workers))
     return {**_count(rows, verdicts), "per_s": round(len(rows) / seconds, 1)}
 
 

@@ -38,13 +38,14 @@ class Job(NamedTuple):
 
 
 class Lane:
-    """`specs` by their number in the config; `timeout_s` is the limit of one check of one sample."""
+    """`specs` by their number in the config; `timeout_s` limits the check of one sample, where a spec does not."""
 
     def __init__(
         self, specs: dict[int, VerifierSpec], workers: int, timeout_s: float, memory_mb: int, *, guarded: bool
     ) -> None:
         self.order = list(specs)
-        self.workers, self.timeout_s = workers, timeout_s
+        self.workers = workers
+        self.limits_s = [spec.timeout_s or timeout_s for spec in specs.values()]
         self.setup: dict[str, Any] = {
             "verifiers": [[s.name, s.options] for s in specs.values()],
             "preload": [],
@@ -154,7 +155,7 @@ class Lane:
     async def read(self, worker: WorkerProcess, job: Job, number: int, place: int) -> tuple[list[Fields], bool]:
         """One verifier's verdicts on all samples, and whether the worker lived to give them."""
         start = time.monotonic()
-        limit_s = self.timeout_s * len(job.sample_ids)
+        limit_s = self.limits_s[place] * len(job.sample_ids)
         try:
             replies = [await self.reply(worker, limit_s) for _ in job.sample_ids]
             fields = [self.parse(reply, number, place) for reply in replies]

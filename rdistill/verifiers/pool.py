@@ -33,13 +33,19 @@ class VerifierPool:
         self, specs: Sequence[VerifierSpec], *, workers: int = 2, timeout_s: float = 5, memory_mb: int = 2048
     ) -> None:
         self.specs = list(specs)
-        own = [registry.is_first_party(s.name) for s in self.specs]
         for spec in self.specs:
             registry.require(spec.name)
-        shared = [i for i, first in enumerate(own) if first]
-        groups = ([shared] if shared else []) + [[i] for i, first in enumerate(own) if not first]
+        own = [registry.is_first_party(spec.name) for spec in self.specs]
+        shared = [i for i, spec in enumerate(self.specs) if own[i] and spec.workers is None]
+        groups = ([shared] if shared else []) + [[i] for i in range(len(self.specs)) if i not in shared]
         self._lanes = [
-            Lane({i: self.specs[i] for i in group}, workers, timeout_s, memory_mb, guarded=not own[group[0]])
+            Lane(
+                {i: self.specs[i] for i in group},
+                self.specs[group[0]].workers or workers,
+                timeout_s,
+                memory_mb,
+                guarded=not own[group[0]],
+            )
             for group in groups
         ]
 

@@ -307,6 +307,19 @@ def test_code_of_a_model_wants_a_sandbox(
     assert f"{field} runs code that a model wrote: the sandbox needs bubblewrap" in sentence(done.err)
 
 
+def test_a_judge_is_asked_for_one_token_before_it_is_needed(place: Path) -> None:
+    judge = "verify.verifiers=[{name: judge, timeout_s: 90, options: {base_url: '%s', model: m}}]"
+    done = rdistill("check", "good.yaml", judge % "http://127.0.0.1:9/v1")
+    assert done.code == 3
+    said = sentence(done.err)
+    assert "verify.verifiers.0.options: base_url='http://127.0.0.1:9/v1' does not answer" in said and "start" in said
+    done = rdistill("check", "good.yaml", "verify.verifiers=[{name: judge, timeout_s: 90}]")
+    assert done.code == 2 and "base_url" in sentence(done.err)
+    with Endpoint() as endpoint:
+        done = rdistill("check", "good.yaml", judge % endpoint.url)
+    assert (done.code, endpoint.requests) == (0, 1), done
+
+
 def test_a_run_in_use_is_refused(place: Path) -> None:
     (place / "runs" / "good").mkdir(parents=True)
     with open(place / "runs" / "good" / ".lock", "w") as f:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from mock_judge import JudgeEndpoint, honest
 
 from rdistill.records import Status, Verdict
 from rdistill.verifiers import registry
@@ -28,29 +29,36 @@ HOSTILE = [
 ]
 
 
+@pytest.fixture(scope="module")
+def options_of():
+    """The options that a verifier cannot do without: a judge's endpoint."""
+    with JudgeEndpoint(honest) as endpoint:
+        yield lambda name: {"base_url": endpoint.url, "model": "m"} if name == "judge" else {}
+
+
 @pytest.mark.parametrize("name", OWN)
-def test_judges_its_own_cases_right(name):
+def test_judges_its_own_cases_right(name, options_of):
     cases = read_cases(registry.folder(name) / "cases.jsonl")
     assert {row["expected"] for row in cases} == {"pass", "fail"}, "cases.jsonl needs gold answers and near misses"
-    result = run_cases(name)
+    result = run_cases(name, options=options_of(name))
     assert result["n"] == len(cases) == len({row["id"] for row in cases})
     assert result["wrong"] == []
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_survives_hostile_text_and_repeats_itself(name, tmp_path):
+def test_survives_hostile_text_and_repeats_itself(name, tmp_path, options_of):
     gold = next(r["gold"] for r in read_cases(registry.folder(name) / "cases.jsonl") if r["expected"] == "pass")
     rows = [{"id": f"{i}", "gold": gold, "answer": text, "expected": "fail"} for i, text in enumerate(HOSTILE)]
     path = tmp_path / "hostile.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    first, second = run_cases(name, path), run_cases(name, path)
+    first, second = (run_cases(name, path, options_of(name)) for _ in range(2))
     assert first["wrong"] == []
     assert {k: v for k, v in first.items() if k != "per_s"} == {k: v for k, v in second.items() if k != "per_s"}
 
 
 @pytest.mark.parametrize("name", [n for n in OWN if n != "code"])  # code runs model text: only ever in its sandbox
-def test_same_row_same_verdict_and_input_untouched(name):
-    verifier = registry.create(name, {})
+def test_same_row_same_verdict_and_input_untouched(name, options_of):
+    verifier = registry.create(name, options_of(name))
     for row in read_cases(registry.folder(name) / "cases.jsonl")[:30]:
         problem, sample = to_pair(row)
         before = problem.model_dump_json(), sample.model_dump_json()
@@ -62,10 +70,10 @@ def test_same_row_same_verdict_and_input_untouched(name):
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_documents_itself(name):
+def test_documents_itself(name, options_of):
     folder = registry.folder(name)
     text = (folder / "README.md").read_text()
     assert text.startswith(f"# {name}\n") and "Accepts" in text + "Accepts" * ("accepts" in text)
     assert "efuse" in text
-    verifier = registry.create(name, {})
+    verifier = registry.create(name, options_of(name))
     assert verifier.name == name and verifier.version and type(verifier).__doc__

@@ -57,6 +57,8 @@ EDITS: dict[str, tuple[Any, str | None]] = {
     "verify.verifiers.1.options.max_rationale_chars": (50, "generate"),
     "verify.timeout_s": (9, "generate"),
     "verify.combine": ("any", "generate"),
+    "verify.verifiers.0.timeout_s": (9, "generate"),
+    "verify.verifiers.0.workers": (9, None),
     "verify.verifiers.0.domains": (["general"], "generate"),
     "verify.verifiers.1.required": (False, "generate"),
     "verify.workers": (3, None),
@@ -116,7 +118,7 @@ def test_one_edit_reruns_what_depends_on_it(place: Path, field: str) -> None:
     value, first = EDITS[field]
     found = changed(prints(), prints(f"{field}={json.dumps(value)}"))
     assert found == (followers(first) if first else [])
-    assert first or field in HARMLESS
+    assert first or without_indices(field) in HARMLESS
 
 
 def test_every_field_counts_or_is_known_to_be_harmless(place: Path) -> None:
@@ -138,6 +140,16 @@ def test_the_content_of_files_counts(place: Path, file: str, first: str) -> None
     (place / file).write_bytes((place / file).read_bytes() + b"\n")
     after = prints()
     assert changed(before, after) == followers(first)
+
+
+def test_agreement_counts_what_tells_it_which_answers_are_the_same(place: Path) -> None:
+    def verifiers(spec: str) -> set[str]:
+        _, settings = fingerprints(load_config("base.yaml", [f"verify.verifiers=[{spec}]"]))["generate"]
+        return {name for name in settings if name.startswith("verifier ")}
+
+    assert verifiers("{name: agreement}") == {"verifier agreement", "verifier math"}
+    assert verifiers("{name: agreement, options: {equality: format}}") == {"verifier agreement", "verifier format"}
+    assert verifiers("{name: agreement, options: {equality: text}}") == {"verifier agreement"}
 
 
 def test_a_mode_that_is_left_out_keeps_its_default(place: Path) -> None:

@@ -218,6 +218,26 @@ def test_a_run_that_was_cut_off_ends_with_the_same_verdicts(ledger: Ledger, tmp_
 
 # Completions used again
 
+def test_what_was_judged_before_a_run_was_cut_off_is_not_judged_again(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    check = VerifierPool.check
+
+    async def counted(pool: VerifierPool, problem: Problem, sample: Sample) -> list[Verdict]:
+        asked.append(sample.id)
+        return await check(pool, problem, sample)
+
+    monkeypatch.setattr(VerifierPool, "check", counted)
+    with pytest.raises(TeacherError):
+        sample_all(make_config(concurrency=2), ScriptedEngine(fail_at=25, delay_s=0.001), ledger, problems(12))
+    judged = {v.sample_id for v in ledger.rows(Verdict)}
+    assert len(judged) > 8
+    asked.clear()
+    sample_all(make_config(concurrency=2), ScriptedEngine(), ledger, problems(12))
+    assert not judged & set(asked) and len(asked) == len(set(asked)) > 8
+
+
 
 def test_the_same_run_asks_for_nothing_twice(ledger: Ledger) -> None:
     engine = ScriptedEngine()
