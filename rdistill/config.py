@@ -55,6 +55,9 @@ class Fields(Section):
     """Column with the question (text), or with a list of chat messages."""
     gold: str | None = "gold"
     """Column with the expected answer; null for data without one."""
+    hint: str | None = None
+    """Column with the way to the answer, or a part of it, for `teacher.hints`; null: the equation of gold_format
+    `equation`, else the gold answer."""
     tools: str | None = None
     """Column with the tools' JSON schemas."""
     domain: str | None = None
@@ -102,6 +105,8 @@ class Source(Section):
             raise ValueError(f"task {self.task!r} needs a size: the number of problems to make")
         if self.variations and self.gold_format != "equation":
             raise ValueError("variations need gold_format: equation, which says what becomes of other numbers")
+        if self.variations and self.fields.hint:
+            raise ValueError("variations need the equation as the hint; leave fields.hint out")
         return self
 
 
@@ -160,6 +165,8 @@ class WorkedExample(Section):
 
     question: str
     """As a problem would be put."""
+    hint: str | None = None
+    """What follows the question where the problem itself has a hint."""
     reply: str | Annotated[list[str], Field(min_length=1)]
     """Rationale, marker and answer, as a reply should be; for a tool trace a list: the model's turn, the tool's result,
     the model's turn, and so on."""
@@ -206,10 +213,10 @@ class TeacherConfig(Section):
     want_fail: Annotated[int, Field(ge=0)] = 1
     """Verified wrong samples wanted, for pairs; 0 where no pairs are."""
     hints: Annotated[int, Field(ge=0)] = 0
-    """Samples more, at most, of a train problem that none solved, now with its gold answer in the teacher's prompt
+    """Samples more, at most, of a train problem that none solved, now with a hint in the teacher's prompt
     (rationalisation: STaR, Zelikman et al. 2022, section 3.2). The student never sees the hint."""
-    hint: Annotated[str, Field(pattern=r"\{gold\}")] = "(Hint: the answer is {gold}.)"
-    """What is put after the question then."""
+    hint: Annotated[str, Field(pattern=r"\{hint\}")] = "(Hint: {hint})"
+    """What follows the question then; {hint} is what `fields.hint` says, or the gold answer."""
     concurrency: Positive = 64
     """Requests in flight at once."""
     timeout_s: Annotated[float, Field(gt=0)] = 300
@@ -236,6 +243,11 @@ class VerifierSpec(Section):
     """Domains of the problems that it judges; null: all."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """combine `weighted`: what its vote weighs."""
+    timeout_s: Annotated[float, Field(gt=0)] | None = None
+    """Wall-clock limit of one check; null: verify.timeout_s."""
+    workers: Positive | None = None
+    """Processes of its own, e.g. 16 for a judge, which only waits; null: verify.workers, which the first-party ones
+    share."""
     options: dict[str, Any] = {}
     """Keyword arguments of its class."""
 
@@ -243,11 +255,6 @@ class VerifierSpec(Section):
 class VerifyConfig(Section):
     """Who decides what may be learned from, and within which limits."""
 
-    timeout_s: Annotated[float, Field(gt=0)] | None = None
-    """Wall-clock limit of one check; null: verify.timeout_s."""
-    workers: Positive | None = None
-    """Processes of its own, e.g. 16 for a judge, which only waits; null: verify.workers, which the first-party ones
-    share."""
     verifiers: Annotated[list[VerifierSpec], Field(min_length=1)] = [VerifierSpec(name="math")]
     """Those that are required and judge a problem's domain vote on its samples."""
     combine: Literal["all", "any", "weighted"] = "all"

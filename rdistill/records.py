@@ -37,7 +37,7 @@ class Record(BaseModel):
 
 
 class Problem(Record):
-    """A prompt with its expected answer, in one split for good."""
+    """A prompt with its expected answer, in one split for good. `hint`: what may help the teacher to find it."""
 
     id: str
     messages: list[Message]
@@ -47,6 +47,7 @@ class Problem(Record):
     cluster: str
     split: Split
     tools: list[dict[str, Any]] | None = None
+    hint: str | None = None
 
     @staticmethod
     def make_id(messages: list[Message], gold: Any, tools: list[dict[str, Any]] | None) -> str:

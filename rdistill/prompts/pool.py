@@ -176,6 +176,7 @@ def _problem(draft: Draft, pool: Pool, cluster: str, split: Split) -> Problem:
         messages=draft.messages,
         gold=draft.gold,
         tools=draft.tools,
+        hint=draft.hint,
         domain=draft.domain,
         pool=pool,
         cluster=cluster,

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from typing import Any, NamedTuple
 
 from rdistill.config import Source
@@ -11,16 +12,17 @@ from rdistill.records import Message
 ROLES = ("system", "user", "assistant", "tool")
 MESSAGE_KEYS = ("role", "content", "name", "tool_calls", "tool_call_id")
 ABSENT = object()
+ONE_BRACKET = re.compile(r"\([^()]*\)")
 
 
 class Draft(NamedTuple):
-    """A problem before it has a cluster and a split. `equation`: what its gold is the value of, if that is known."""
+    """A problem before it has a cluster and a split. `hint`: what may help the teacher, such as the gold's equation."""
 
     messages: list[Message]
     gold: Any
     tools: list[dict[str, Any]] | None
     domain: str
-    equation: str | None = None
+    hint: str | None = None
 
 
 def read_draft(values: dict[str, Any], source: Source) -> Draft:
@@ -29,15 +31,15 @@ def read_draft(values: dict[str, Any], source: Source) -> Draft:
     messages = read_messages(take(values, fields.prompt))
     gold = None if fields.gold is None else read_gold(take(values, fields.gold), source.gold_format)
     tools = None if fields.tools is None else read_tools(take(values, fields.tools))
+    hint = read_hint(values, source)
     domain = source.domain if fields.domain is None else str(take(values, fields.domain)).strip()
     if not domain:
         raise BadRow(f"empty {fields.domain!r}")
     try:
-        json.dumps([messages, gold, tools, domain], allow_nan=False, ensure_ascii=False).encode("utf-8")
+        json.dumps([messages, gold, tools, domain, hint], allow_nan=False, ensure_ascii=False).encode("utf-8")
     except (TypeError, ValueError):  # bytes, dates, NaN, lone surrogates
         raise BadRow("a value that JSON in UTF-8 cannot hold") from None
-    equation = _as_text(take(values, fields.gold)) if fields.gold and source.gold_format == "equation" else None
-    return Draft(messages, gold, tools, domain, equation)
+    return Draft(messages, gold, tools, domain, hint)
 
 
 def take(values: dict[str, Any], column: str) -> Any:
@@ -101,6 +103,16 @@ def read_gold(value: Any, gold_format: str) -> Any:
     if not text:
         raise BadRow("empty gold")
     return text
+
+
+def read_hint(values: dict[str, Any], source: Source) -> str | None:
+    """What the source's hint column says, else the equation of gold_format `equation` (84.0 written 84)."""
+    if source.fields.hint:
+        return _as_text(take(values, source.fields.hint))
+    if source.gold_format != "equation" or not source.fields.gold:
+        return None
+    equation = re.sub(r"(\d)\.0+(?!\d)", r"\1", _as_text(take(values, source.fields.gold)))
+    return equation[1:-1].strip() if ONE_BRACKET.fullmatch(equation) else equation
 
 
 def _as_text(value: Any) -> str:

@@ -19,7 +19,7 @@ TRIES = 200
 
 
 def variations(draft: Draft, count: int, seed: int) -> list[Draft]:
-    """At most `count` variations of a problem whose gold is the value of an equation.
+    """At most `count` variations of a problem whose gold is the value of an equation, its hint.
 
     A whole number of the question is replaced, wherever it stands, by one of as many digits; numbers of the equation
     that the question does not name stay. None where the question holds numbers of another form (decimals, 1,000, 3rd),
@@ -27,7 +27,7 @@ def variations(draft: Draft, count: int, seed: int) -> list[Draft]:
     """
     texts = [message["content"] for message in draft.messages]
     named = list(dict.fromkeys(number for text in texts for number in NUMBER.findall(text)))
-    used = {float(literal) for literal in LITERAL.findall(draft.equation or "")}
+    used = {float(literal) for literal in LITERAL.findall(draft.hint or "")}
     if not used & {float(n) for n in named} or any(ANY_DIGIT.search(NUMBER.sub("", text)) for text in texts):
         return []
     rng = random.Random(f"variations {seed} {texts}")
@@ -36,10 +36,11 @@ def variations(draft: Draft, count: int, seed: int) -> list[Draft]:
         if len(made) == count:
             break
         numbers = {number: str(_draw(rng, number)) for number in named}
-        gold = _value(draft.equation or "", numbers)
+        equation = _rewritten(draft.hint or "", numbers)
+        gold = _value(equation)
         if gold and _sign(gold) == _sign(draft.gold) and len(set(numbers.values())) == len(named):
             messages = [{**m, "content": _replace(m["content"], numbers)} for m in draft.messages]
-            made.setdefault(messages[-1]["content"], draft._replace(messages=messages, gold=gold, equation=None))
+            made.setdefault(messages[-1]["content"], draft._replace(messages=messages, gold=gold, hint=equation))
     return list(made.values())
 
 
@@ -53,11 +54,16 @@ def _replace(text: str, numbers: dict[str, str]) -> str:
     return NUMBER.sub(lambda match: numbers[match.group()], text)
 
 
-def _value(equation: str, numbers: dict[str, str]) -> str | None:
-    """The equation's value with the new numbers, or None if it is no whole number."""
+def _rewritten(equation: str, numbers: dict[str, str]) -> str:
+    """The equation with the new numbers; 84.0 and 84 are the same old one."""
     by_value = {float(old): new for old, new in numbers.items()}
+    return LITERAL.sub(lambda match: by_value.get(float(match[0]), match[0]), equation)
+
+
+def _value(equation: str) -> str | None:
+    """The equation's value, or None if it is no whole number."""
     try:
-        value = format_number(evaluate_expression(LITERAL.sub(lambda m: by_value.get(float(m[0]), m[0]), equation)))
+        value = format_number(evaluate_expression(equation))
     except ValueError:
         return None
     return value if re.fullmatch(r"-?\d+", value, re.ASCII) else None

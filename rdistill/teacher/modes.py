@@ -32,45 +32,44 @@ class Teacher:
         self._ask, self._engine, self._tools = ask, engine, tools or {}
 
     async def samples(self, problem: Problem, index: int, *, hint: bool = False) -> list[Sample]:
-        """One chain of samples for a problem, in the configured mode; with a hint, its gold answer is in the prompt."""
-        if not hint:
-            return await getattr(self, f"_{self._config.mode}")(problem, index)
-        hinted = problem.model_copy(update={"messages": self._hinted(problem)})
-        samples: list[Sample] = await getattr(self, f"_{self._config.mode}")(hinted, index)
-        return [s.model_copy(update={"sampling": {**s.sampling, "hint": True}}) for s in samples]
+        """One chain of samples for a problem, in the configured mode; with a hint, that is in the prompt."""
+        samples: list[Sample] = await getattr(self, f"_{self._config.mode}")(problem, self.prompt(problem, hint), index)
+        if hint:
+            return [s.model_copy(update={"sampling": {**s.sampling, "hint": True}}) for s in samples]
+        return samples
 
-    def _hinted(self, problem: Problem) -> list[Message]:
-        *before, last = problem.messages
-        hint = self._config.hint.replace("{gold}", str(problem.gold))
-        return [*before, {**last, "content": f"{last['content']}\n{hint}"}]
-
-    def prompt(self, problem: Problem) -> list[Message]:
+    def prompt(self, problem: Problem, hint: bool = False) -> list[Message]:
         """System prompt, worked examples, then the problem's own messages."""
         system = self._config.system
         if self._config.mode == "tool_trace":
             system += "\n\n" + describe_tools(self._tools)
         messages: list[Message] = [{"role": "system", "content": system}]
         for example in self._config.examples:
-            messages += [{"role": "user", "content": example.question}, *example_turns(example)]
+            question = self._hinted(example.question, example.hint) if hint else example.question
+            messages += [{"role": "user", "content": question}, *example_turns(example)]
         own = [m for m in problem.messages if m["role"] != "system"]
         for m in problem.messages:
             if m["role"] == "system":
                 messages[0] = {"role": "system", "content": f"{system}\n\n{m['content']}"}
+        if hint:
+            own[-1] = {**own[-1], "content": self._hinted(own[-1]["content"], problem.hint or str(problem.gold))}
         return messages + own
+
+    def _hinted(self, question: str, hint: str | None) -> str:
+        return f"{question}\n{self._config.hint.replace('{hint}', hint)}" if hint else question
 
     def _request(self, index: int, **changes: Any) -> Request:
         s = self._config.sampling
         fields = {"temperature": s.temperature, "top_p": s.top_p, "max_tokens": s.max_tokens, "seed": self._seed}
         return Request(**{**fields, "index": index, **changes})
 
-    async def _rationale(self, problem: Problem, index: int) -> list[Sample]:
+    async def _rationale(self, problem: Problem, messages: list[Message], index: int) -> list[Sample]:
         request = self._request(index)
-        reply = await self._ask(self.prompt(problem), request)
+        reply = await self._ask(messages, request)
         return [self._sample(problem, request, [reply])]
 
-    async def _critique_revise(self, problem: Problem, index: int) -> list[Sample]:
+    async def _critique_revise(self, problem: Problem, messages: list[Message], index: int) -> list[Sample]:
         request = self._request(index)
-        messages = self.prompt(problem)
         reply = await self._ask(messages, request)
         draft = self._sample(problem, request, [reply], role="draft")
         messages = [*messages, {"role": "assistant", "content": reply.text}]
@@ -82,11 +81,9 @@ class Teacher:
         reply = await self._ask(messages, request)
         return [draft, critique, self._sample(problem, request, [reply], role="revision", parent_id=draft.id)]
 
-    async def _tool_trace(self, problem: Problem, index: int) -> list[Sample]:
+    async def _tool_trace(self, problem: Problem, messages: list[Message], index: int) -> list[Sample]:
         request = self._request(index, stop=[CALL_END])
-        replies, turns = await run_tool_loop(
-            self._ask, self.prompt(problem), request, self._tools, self._config.max_turns
-        )
+        replies, turns = await run_tool_loop(self._ask, messages, request, self._tools, self._config.max_turns)
         return [self._sample(problem, request, replies, turns=turns)]
 
     def _sample(

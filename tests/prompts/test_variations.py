@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdistill.config import Config, load_config
+from rdistill.config import Config, Source, load_config
 from rdistill.errors import ConfigError
 from rdistill.prompts import build_problems
-from rdistill.prompts.rows import Draft
+from rdistill.prompts.rows import Draft, read_draft
 from rdistill.prompts.variations import variations
 
 LUKE = "Luke scored 84 points after playing 2 rounds.\nHow many points did he score per round?"
@@ -26,13 +26,14 @@ def numbers(text: str) -> list[int]:
 
 
 def test_words_stay_numbers_change_and_gold_follows() -> None:
-    made = variations(draft(LUKE, "( 84.0 / 2.0 )", "42"), 5, seed=0)
+    made = variations(draft(LUKE, "84 / 2", "42"), 5, seed=0)
     assert len(made) == 5
     for variation in made:
         text = variation.messages[0]["content"]
         assert re.sub(r"\d+", "#", text) == re.sub(r"\d+", "#", LUKE)
         points, rounds = numbers(text)
         assert int(variation.gold) * rounds == points
+        assert variation.hint == f"{points} / {rounds}"
 
 
 @given(a=st.integers(2, 999), b=st.integers(2, 999), seed=st.integers(0, 99))
@@ -97,3 +98,22 @@ def test_practice_rows_are_never_held_out(tmp_path: Path) -> None:
 def test_variations_need_an_equation(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="equation"):
         make_config(tmp_path, variations=2, gold_format="text")
+
+
+@pytest.mark.parametrize(
+    ("gold_format", "gold", "hint"),
+    [
+        ("equation", "( 84.0 / 2.0 )", "84 / 2"),
+        ("equation", "( ( 8.0 - 3.5 ) * 10.0 )", "( ( 8 - 3.5 ) * 10 )"),
+        ("equation", "( 1.0 + 2.0 ) * ( 3.0 + 4.0 )", "( 1 + 2 ) * ( 3 + 4 )"),
+        ("text", "42", None),
+    ],
+)
+def test_a_problem_carries_its_equation_as_a_hint(gold_format: str, gold: str, hint: str | None) -> None:
+    source = Source(path="x.jsonl", gold_format=gold_format)
+    assert read_draft({"prompt": LUKE, "gold": gold}, source).hint == hint
+
+
+def test_a_hint_may_have_a_column_of_its_own() -> None:
+    source = Source(path="x.jsonl", fields={"hint": "solution"})
+    assert read_draft({"prompt": LUKE, "gold": "42", "solution": "Halve 84."}, source).hint == "Halve 84."

@@ -200,3 +200,17 @@ def test_confidence_is_over_the_answers_tokens() -> None:
     assert answer_confidence(reply(["a", "b"], [-1, -3]), "####") == -2
     assert answer_confidence(reply(["a", "####"], [-1, -3]), "####") is None
     assert answer_confidence(reply(None, None), "####") is None
+
+
+def test_a_hint_follows_the_question_and_that_of_worked_examples_with_one() -> None:
+    examples = [
+        {"question": "2 bees and 1?", "reply": "2 + 1 = 3 #### 3", "hint": "2 + 1"},
+        {"question": "1?", "reply": "#### 1"},
+    ]
+    problem = Problem(id="p", messages=[{"role": "user", "content": "4?"}], gold="4", cluster="c", split="train")
+    teacher = make_teacher(says(), examples=examples, hint="Use {hint}.")
+    asked = {
+        hint: [m["content"] for m in teacher.prompt(problem, hint) if m["role"] == "user"] for hint in (True, False)
+    }
+    assert asked == {True: ["2 bees and 1?\nUse 2 + 1.", "1?", "4?\nUse 4."], False: ["2 bees and 1?", "1?", "4?"]}
+    assert problem.messages[0]["content"] == "4?"

@@ -101,16 +101,18 @@ def test_a_pool_can_have_a_limit_of_its_own(ledger: Ledger) -> None:
 
 def hinted_only(messages: list, request: Any) -> Reply:
     """Right at the second look at a hint, wrong without one."""
-    return RIGHT if "the answer is 2." in messages[-1]["content"] and request.index % 2 else WRONG
+    return RIGHT if messages[-1]["content"].endswith("\n(Hint: 1 + 1)") and request.index % 2 else WRONG
 
 
-def test_an_unsolved_problem_is_asked_again_with_its_gold_as_a_hint(ledger: Ledger) -> None:
+def test_an_unsolved_problem_is_asked_again_with_a_hint(ledger: Ledger) -> None:
     engine = ScriptedEngine(hinted_only)
-    tally, _ = sample_all(make_config(max_samples=2, hints=4), engine, ledger, problems())
+    (problem,) = problems()
+    asked = [problem.model_copy(update={"hint": "1 + 1"})]
+    tally, _ = sample_all(make_config(max_samples=2, hints=4), engine, ledger, asked)
     samples = list(ledger.rows(Sample))
     assert [bool(s.sampling.get("hint")) for s in samples] == [False, False, True, True]
     assert (tally.solved, len({s.id for s in samples})) == (1, 4)
-    assert all("answer is" not in m["content"] for s in samples for m in s.messages)
+    assert all("Hint" not in m["content"] for s in samples for m in s.messages)
 
 
 def test_no_hint_for_a_solved_or_held_out_problem_or_one_without_gold(ledger: Ledger) -> None:
@@ -216,8 +218,6 @@ def test_a_run_that_was_cut_off_ends_with_the_same_verdicts(ledger: Ledger, tmp_
     assert {status for status, _, _ in expected.values()} >= {"pass", "unverifiable"}
 
 
-# Completions used again
-
 def test_what_was_judged_before_a_run_was_cut_off_is_not_judged_again(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +237,8 @@ def test_what_was_judged_before_a_run_was_cut_off_is_not_judged_again(
     sample_all(make_config(concurrency=2), ScriptedEngine(), ledger, problems(12))
     assert not judged & set(asked) and len(asked) == len(set(asked)) > 8
 
+
+# Completions used again
 
 
 def test_the_same_run_asks_for_nothing_twice(ledger: Ledger) -> None:
