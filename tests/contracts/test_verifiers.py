@@ -5,6 +5,7 @@ import json
 import pytest
 from mock_judge import JudgeEndpoint, honest
 
+from rdistill.quarantine import gold_sample
 from rdistill.records import Status, Verdict
 from rdistill.verifiers import registry
 from rdistill.verifiers.cases import read_cases, run_cases, to_pair
@@ -43,6 +44,16 @@ def test_judges_its_own_cases_right(name, options_of):
     result = run_cases(name, options=options_of(name))
     assert result["n"] == len(cases) == len({row["id"] for row in cases})
     assert result["wrong"] == []
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_gold_of_what_passes_is_not_quarantined(name, options_of):
+    verifier = registry.create(name, options_of(name))
+    if not hasattr(verifier, "check_gold"):
+        pytest.skip(f"{name} has no word on golds")
+    pairs = [to_pair(row) for row in read_cases(registry.folder(name) / "cases.jsonl") if row["expected"] == "pass"]
+    verdicts = [verifier.check_gold(problem, gold_sample(problem, "####")) for problem, _ in pairs]
+    assert [(p.gold, v.detail) for (p, _), v in zip(pairs, verdicts, strict=True) if v.status is not Status.PASS] == []
 
 
 @pytest.mark.parametrize("name", OWN)

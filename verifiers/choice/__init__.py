@@ -51,6 +51,9 @@ class Choice:
         return failed(self, sample, Reason.WRONG_ANSWER, f"{options.show(found)}, expected {options.show(gold)}")
 
     def check_gold(self, problem: Problem, stated: Sample) -> Verdict:
+        """Whether the gold option, given as the answer, is right."""
+        if isinstance(problem.gold, dict):
+            stated = stated.model_copy(update={"answer": str(problem.gold.get("answer"))})
         return self.check(problem, stated)
 
     def offered(self, sample: Sample) -> list[str]:
