@@ -18,6 +18,12 @@ def judge(gold, code, *, timeout_s=10, finish_reason="stop"):
 
 
 FUNCTION = {"kind": "function", "entry_point": "f", "cases": [{"args": [1], "expected": 2}]}
+PROPERTY = {
+    "kind": "property",
+    "entry_point": "f",
+    "inputs": [[1], [5]],
+    "check": "def check(args, result):\n    return result > args[0]",
+}
 STDIO = {"kind": "stdio", "cases": [{"stdin": "1\n", "stdout": "2\n"}]}
 
 
@@ -29,6 +35,20 @@ STDIO = {"kind": "stdio", "cases": [{"stdin": "1\n", "stdout": "2\n"}]}
         (FUNCTION, "def f(n): return iter([2])", "fail", Reason.WRONG_ANSWER),
         (FUNCTION, "def f(n): return n / 0", "fail", Reason.RUNTIME_ERROR),
         (FUNCTION, "def f(n): return [1] * 2**40", "unverifiable", Reason.RESOURCE_LIMIT),
+        (PROPERTY, "def f(n): return n + 2", "pass", Reason.OK),
+        (PROPERTY, "def f(n): return float('inf')", "pass", Reason.OK),
+        (PROPERTY, "def f(n): return n + (n < 5)", "fail", Reason.WRONG_ANSWER),
+        (PROPERTY, "def f(n): return 'x'", "fail", Reason.WRONG_ANSWER),
+        (PROPERTY, "def f(n): return 10 ** 5000", "fail", Reason.WRONG_ANSWER),
+        (PROPERTY, "def f(n): n / 0", "fail", Reason.RUNTIME_ERROR),
+        (
+            {**PROPERTY, "check": "def check(args, result): return ("},
+            "def f(n): return 2",
+            "unverifiable",
+            Reason.BAD_GOLD,
+        ),
+        ({**PROPERTY, "check": "True"}, "def f(n): return 2", "unverifiable", Reason.BAD_GOLD),
+        ({**PROPERTY, "inputs": []}, "def f(n): return 2", "unverifiable", Reason.BAD_GOLD),
         (STDIO, "print(int(input()) + 1)", "pass", Reason.OK),
         (STDIO, "print(int(input()))", "fail", Reason.WRONG_ANSWER),
         (STDIO, "print(2); exit(1)", "fail", Reason.RUNTIME_ERROR),

@@ -4,6 +4,7 @@ Gold is one of
     {"kind": "function", "entry_point": "add", "cases": [{"args": [2, 3], "expected": 5}]}
     {"kind": "stdio", "cases": [{"stdin": "2 3\n", "stdout": "5\n"}]}
     {"kind": "asserts", "entry_point": "add", "tests": "assert add(2, 3) == 5"}
+    {"kind": "property", "entry_point": "order", "inputs": [[[2, 1]]], "check": "def check(args, result): ..."}
 
 A wrong value or an exception is a `fail`; a time-out, a resource limit or a broken sandbox is `unverifiable`.
 """
@@ -18,6 +19,9 @@ from rdistill.sandbox import Outcome, Sandbox, StepsRun, equals_json, run_functi
 from rdistill.verifiers.protocol import failed, passed, unverifiable
 
 MAX_CODE_CHARS, MAX_CASES = 100_000, 1000
+KINDS = ("function", "stdio", "asserts", "property")
+LITERALS = "inf, nan = float('inf'), float('nan')\n"
+"""What the repr of a plain value may name beside builtins."""
 
 _UNVERIFIABLE = {
     "timeout": Reason.TIMEOUT,
@@ -30,7 +34,7 @@ class Code:
     """Verifier of programs and functions. `timeout_s` is for all cases of a sample together."""
 
     name = "code"
-    version = "1"
+    version = "2"
 
     def __init__(self, timeout_s: float = 4.0, memory_mb: int = 512) -> None:
         self.sandbox = Sandbox(timeout_s=timeout_s, memory_mb=memory_mb)
@@ -38,7 +42,7 @@ class Code:
     def check(self, problem: Problem, sample: Sample) -> Verdict:
         if sample.finish_reason == "length":
             return unverifiable(self, sample, Reason.TRUNCATED, "the reply was cut")
-        kinds = {"function": self._function, "stdio": self._stdio, "asserts": self._asserts}
+        kinds = {"function": self._function, "stdio": self._stdio, "asserts": self._asserts, "property": self._property}
         gold = problem.gold
         if fault := gold_fault(gold):
             return unverifiable(self, sample, Reason.BAD_GOLD, fault)
@@ -105,6 +109,31 @@ class Code:
                 return failed(self, sample, Reason.WRONG_ANSWER, f"case {number}: got {shorten(result.stdout)}")
         return passed(self, sample, f"{len(gold['cases'])} cases")
 
+    def _property(self, gold: dict[str, Any], sample: Sample, code: str) -> Verdict:
+        """Run the solution, then, in a sandbox that never held it, the gold's check of each result."""
+        deadline = time.monotonic() + self.sandbox.timeout_s
+        run = run_function(self.sandbox, code, gold["entry_point"], gold["inputs"])
+        if run.status != "ok":
+            return self._no_outcomes(sample, run)
+        for number, outcome in enumerate(run.outcomes, 1):
+            if outcome.error is not None:
+                return self._raised(sample, outcome, f"input {number}")
+        try:
+            calls = [f"check({args!r}, {o.value!r})" for args, o in zip(gold["inputs"], run.outcomes, strict=True)]
+        except ValueError:  # an integer past Python's digit limit
+            return failed(self, sample, Reason.WRONG_ANSWER, "a result too large to be checked")
+        steps = [{"kind": "value", "code": call} for call in calls]
+        left = max(deadline - time.monotonic(), 0.1)
+        judged = run_steps(self.sandbox, LITERALS + gold["check"], steps, timeout_s=left)
+        if judged.status != "ok":
+            reason = _UNVERIFIABLE.get(judged.status, Reason.BAD_GOLD)
+            return unverifiable(self, sample, reason, f"gold.check did not run: {judged.detail}")
+        for number, (outcome, holds) in enumerate(zip(run.outcomes, judged.outcomes, strict=True), 1):
+            if holds.value is not True:
+                detail = f"input {number}: {shorten(outcome.value)} does not hold ({holds.error or holds.value})"
+                return failed(self, sample, Reason.WRONG_ANSWER, detail)
+        return passed(self, sample, f"{len(calls)} inputs")
+
     def _no_outcomes(self, sample: Sample, run: StepsRun) -> Verdict:
         if run.status in _UNVERIFIABLE:
             return unverifiable(self, sample, _UNVERIFIABLE[run.status], run.detail)
@@ -164,13 +193,15 @@ def _holds(judge: Any, value: Any) -> bool:
 
 def gold_fault(gold: Any) -> str | None:
     """What is wrong with a gold answer, in one sentence; None if nothing is."""
-    if not isinstance(gold, dict) or gold.get("kind") not in ("function", "stdio", "asserts"):
-        return "gold.kind is not one of function, stdio, asserts"
+    if not isinstance(gold, dict) or gold.get("kind") not in KINDS:
+        return f"gold.kind is not one of {', '.join(KINDS)}"
     name = gold.get("entry_point")
     if gold["kind"] != "stdio" and not (isinstance(name, str) and name.isidentifier()):
         return f"gold.entry_point {str(name)[:40]!r} is not a function's name"
     if gold["kind"] == "asserts":
         return None if isinstance(gold.get("tests"), str) else "gold.tests is not text"
+    if gold["kind"] == "property":
+        return property_fault(gold)
     cases = gold.get("cases")
     if not isinstance(cases, list) or not 0 < len(cases) <= MAX_CASES:
         return f"gold.cases is not a list of 1 to {MAX_CASES} cases"
@@ -179,3 +210,13 @@ def gold_fault(gold: Any) -> str | None:
         return None if is_good else 'a case needs "args", a list, and "expected"'
     is_good = all(isinstance(c, dict) and all(isinstance(c.get(k), str) for k in ("stdin", "stdout")) for c in cases)
     return None if is_good else 'a case needs "stdin" and "stdout", both text'
+
+
+def property_fault(gold: dict[str, Any]) -> str | None:
+    """What is wrong with a gold of properties; None if nothing is."""
+    inputs, check = gold.get("inputs"), gold.get("check")
+    if not isinstance(inputs, list) or not 0 < len(inputs) <= MAX_CASES or not all(isinstance(i, list) for i in inputs):
+        return f"gold.inputs is not a list of 1 to {MAX_CASES} lists of arguments"
+    if not isinstance(check, str) or "def check(" not in check:
+        return 'gold.check is not the source of "def check(args, result)"'
+    return None
