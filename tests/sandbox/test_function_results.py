@@ -107,11 +107,22 @@ def test_dropped_doubled_and_reordered_records_are_refused(records):
         read_outcomes(stream(records), 2)
 
 
-@settings(max_examples=2000)
+@settings(max_examples=10_000, deadline=None)
 @given(st.binary(max_size=200) | st.integers(0, len(stream(GOOD)) - 1).map(lambda n: stream(GOOD)[:n]))
 def test_random_bytes_never_read_as_results(data):
     with pytest.raises(ValueError):
         read_outcomes(data, 2)
+
+
+@settings(max_examples=2000, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(stream(GOOD)) - 1), st.binary(max_size=4)), min_size=1, max_size=6))
+def test_damaged_streams_are_whole_results_or_refused(damages):
+    data = bytearray(stream(GOOD))
+    for at, put in damages:
+        data[at : at + len(put)] = put
+    with contextlib.suppress(ValueError):
+        loaded, *outcomes = read_outcomes(bytes(data), 2)
+        assert loaded.error is not None or len(outcomes) == 2
 
 
 JSON = st.recursive(

@@ -71,6 +71,24 @@ class OtherSample(Bad):
         return Verdict(sample_id="0" * 32, verifier="bad", version="1", status=Status.PASS, reason=Reason.OK)
 
 
+class LyingSubclass(Bad):
+    def check(self, problem, sample):
+        class Lie(Verdict):
+            __eq__ = lambda self, other: True  # noqa: E731
+            __hash__ = None
+
+        return Lie(sample_id=sample.id, verifier="bad", version="1", status=Status.PASS, reason=Reason.OK)
+
+
+class RaisesOddly(Bad):
+    def check(self, problem, sample):
+        class Odd(BaseException):
+            def __str__(self):
+                raise self
+
+        raise Odd
+
+
 class HugeDetail(Bad):
     def check(self, problem, sample):
         return Verdict.model_construct(
