@@ -1,0 +1,193 @@
+"""The tool_call verifier on the Berkeley function calling leaderboard: right calls, changed ones, none wanted.
+
+    python benchmarks/tool_call.py --data FOLDER [--seed 0] [--json]
+
+Claimed, and checked here (exit status 1 if one is missed):
+- the ground truth, one accepted value an argument, is accepted 100 % (simple_python, multiple, parallel,
+  parallel_multiple), parallel calls in any order;
+- with one argument changed (its value, left out, one too many, another type) it is refused >= 99 %;
+- with one call left out, doubled or sent to another name it is refused 100 %;
+- on `irrelevance`, where no tool fits, any call is refused 100 %, and none is accepted.
+FOLDER holds bfcl/*.jsonl.gz. A change that happens to give another accepted value is not counted.
+"""
+
+import argparse
+import copy
+import json
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from measured import finish, read_rows
+from rdistill.verifiers.tool_call import ToolCall
+
+from rdistill.records import Status
+from rdistill.verifiers.cases import to_pair
+
+SETS = ("simple_python", "multiple", "parallel", "parallel_multiple")
+Call = dict[str, Any]
+
+
+def gold_of(row: dict[str, Any]) -> dict[str, Any]:
+    """The row as a gold answer; none of its tools is wanted where it has no ground truth."""
+    truth = row.get("ground_truth", [])
+    calls = [{"name": name, "accepted": accepted} for call in truth for name, accepted in call.items()]
+    return {"tools": row["function"], "calls": calls, "ordered": False}
+
+
+def plain_value(accepted: Any) -> Any:
+    """An accepted value as a model would write it: objects hold lists of accepted values again."""
+    if isinstance(accepted, dict):
+        return {k: plain_value(first(v) if isinstance(v, list) else v) for k, v in accepted.items() if v != [""]}
+    return [plain_value(item) for item in accepted] if isinstance(accepted, list) else accepted
+
+
+def first(accepted: list[Any]) -> Any:
+    """The first accepted value that is one; "" says that the argument may be left out."""
+    return next((value for value in accepted if value != ""), "")
+
+
+def right_calls(row: dict[str, Any], dice: random.Random) -> list[Call]:
+    calls = []
+    for call in row["ground_truth"]:
+        for name, accepted in call.items():
+            arguments = {key: plain_value(first(values)) for key, values in accepted.items() if values != [""]}
+            calls.append({"name": name, "arguments": arguments})
+    dice.shuffle(calls)
+    return calls
+
+
+def accepts(row: dict[str, Any], calls: list[Call], form: int = 0) -> bool:
+    """Whether the verifier passes calls, written as <tool_call> tags or as a JSON list."""
+    tagged = "\n".join(f"<tool_call>{json.dumps(call)}</tool_call>" for call in calls)
+    text = tagged if form % 2 == 0 and calls else json.dumps(calls)
+    problem, sample = to_pair({"id": row["id"], "gold": gold_of(row), "answer": "x"})
+    sample = sample.model_copy(update={"messages": [{"role": "assistant", "content": text}]})
+    return ToolCall().check(problem, sample).status is Status.PASS
+
+
+# One argument changed
+
+
+def changed(value: Any, dice: random.Random) -> Any:
+    """Another value of the same type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + dice.choice((-1, 1, 10))
+    if isinstance(value, str):
+        return dice.choice((f"{value} x", value[:-1] or "x", "something else"))
+    if isinstance(value, list):
+        return [*value, changed(value[-1], dice)] if value else [1]
+    return {**value, next(iter(value), "x"): "something else"}
+
+
+def change_value(call: Call, name: str, dice: random.Random) -> None:
+    call["arguments"][name] = changed(call["arguments"][name], dice)
+
+
+def leave_out(call: Call, name: str, dice: random.Random) -> None:
+    del call["arguments"][name]
+
+
+def add_argument(call: Call, name: str, dice: random.Random) -> None:
+    call["arguments"][f"{name}_of_no_tool"] = call["arguments"][name]
+
+
+def change_type(call: Call, name: str, dice: random.Random) -> None:
+    value = call["arguments"][name]
+    call["arguments"][name] = [value] if isinstance(value, str) else json.dumps(value)
+
+
+CHANGES: tuple[Callable[[Call, str, random.Random], None], ...] = (change_value, leave_out, add_argument, change_type)
+
+
+def judge_changes(row: dict[str, Any], calls: list[Call], dice: random.Random, counts: dict[str, Counter]) -> None:
+    """Every change once, in a call and an argument drawn for it."""
+    for change in CHANGES:
+        wrong = copy.deepcopy(calls)
+        call = dice.choice([c for c in wrong if c["arguments"]] or [None])
+        if call is None:
+            continue
+        change(call, dice.choice(sorted(call["arguments"])), dice)
+        if not is_also_right(row, call):
+            counts[change.__name__]["refused" if not accepts(row, wrong) else "passed"] += 1
+
+
+def is_also_right(row: dict[str, Any], call: Call) -> bool:
+    """Whether a changed call is one that the ground truth lists: each value among the accepted, none missing."""
+    for accepted in (a for each in row["ground_truth"] for name, a in each.items() if name == call["name"]):
+        if call["arguments"].keys() <= accepted.keys() and all(
+            any(plain_value(value) == call["arguments"].get(key, "") for value in values)
+            for key, values in accepted.items()
+        ):
+            return True
+    return False
+
+
+def wrong_lists(calls: list[Call]) -> dict[str, list[Call]]:
+    """Calls too few, too many, to another name."""
+    renamed = [{**calls[0], "name": calls[0]["name"] + "_x"}, *calls[1:]]
+    return {"call_left_out": calls[1:], "call_doubled": [*calls, calls[0]], "another_name": renamed}
+
+
+def benchmark(data: Path, seed: int) -> dict[str, Any]:
+    dice, counts, found = random.Random(seed), defaultdict(Counter), {}
+    num_checks, seconds = 0, 0.0
+    for name in SETS:
+        rows = read_rows(data / "bfcl" / f"{name}.jsonl.gz")
+        refused = []
+        for at, row in enumerate(rows):
+            calls = right_calls(row, dice)
+            start = time.perf_counter()
+            if not accepts(row, calls, form=at):
+                refused.append(row["id"])
+            num_checks, seconds = num_checks + 1, seconds + time.perf_counter() - start
+            judge_changes(row, calls, dice, counts)
+            for kind, wrong in wrong_lists(calls).items():
+                counts[kind]["passed" if accepts(row, wrong) else "refused"] += 1
+        found[name] = {"n": len(rows), "accepted": len(rows) - len(refused), "refused": refused}
+    found["changed"] = {kind: {"n": count.total(), "refused": count["refused"]} for kind, count in counts.items()}
+    found["irrelevance"] = judge_irrelevance(read_rows(data / "bfcl" / "irrelevance.jsonl.gz"))
+    return {**found, "checks_per_s": round(num_checks / seconds)}
+
+
+def judge_irrelevance(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """A call of each tool that is offered, and a reply without any."""
+    calls = [(row, [{"name": tool["name"], "arguments": {}}]) for row in rows for tool in row["function"]]
+    return {
+        "n": len(calls),
+        "refused": sum(not accepts(row, call) for row, call in calls),
+        "no_call_accepted": sum(accepts(row, []) for row in rows),
+        "rows": len(rows),
+    }
+
+
+def missed_targets(found: dict[str, Any]) -> list[str]:
+    """One line for each claim that does not hold."""
+    missed = [f"{name}: ground truth accepted" for name in SETS if found[name]["refused"]]
+    for kind, count in found["changed"].items():
+        least = 1 if kind in ("call_left_out", "call_doubled", "another_name") else 0.99
+        if count["refused"] < least * count["n"]:
+            missed.append(f"{kind}: refused >= {least:.0%}")
+    none = found["irrelevance"]
+    if none["refused"] < none["n"] or none["no_call_accepted"] < none["rows"]:
+        missed.append("irrelevance: any call refused, none accepted")
+    return missed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with bfcl/")
+    parser.add_argument("--seed", type=int, default=0, help="which argument is changed, and how")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    args = parser.parse_args()
+    found = benchmark(args.data, args.seed)
+    finish(found, missed_targets(found), as_json=args.json)
+
+
+if __name__ == "__main__":
+    main()
