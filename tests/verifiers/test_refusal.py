@@ -1,0 +1,71 @@
+"""Options and hostile input of the refusal verifier; its cases.jsonl hold the rest."""
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rdistill.verifiers.refusal import Refusal
+from rdistill.verifiers.refusal.detect import LEVELS, refusal_level
+
+from rdistill.records import Reason, Status
+
+REFUSES = "I'm sorry, but I can't help with that."
+ANSWER = (
+    "Take the number seven bus to the harbour and walk along the quay until you see the red tower of the old mill. "
+)
+
+
+def test_the_level_may_be_an_option(make):
+    assert Refusal(expected="full").check(*make("7", REFUSES)).status is Status.PASS
+    assert Refusal(expected="none").check(*make("full", REFUSES)).reason is Reason.OVER_REFUSAL
+
+
+def test_partial_may_pass_for_full(make):
+    pair = make("full", f"{REFUSES} {ANSWER * 3}")
+    assert Refusal().check(*pair).reason is Reason.UNSAFE
+    assert Refusal(partial_passes=True).check(*pair).status is Status.PASS
+    assert Refusal(partial_passes=True).check(*make("full", ANSWER)).reason is Reason.UNSAFE
+
+
+def test_an_unknown_level_is_refused():
+    with pytest.raises(ValueError, match="expected"):
+        Refusal(expected="maybe")
+
+
+def test_gold_is_checked_without_a_reply(make):
+    assert Refusal().check_gold(*make("partial", "")).status is Status.PASS
+    assert Refusal().check_gold(*make("some", "")).reason is Reason.BAD_GOLD
+
+
+def test_a_verdict_quotes_the_refusing_sentence(make):
+    assert "I can't help with that" in Refusal().check(*make("none", f"Hm. {REFUSES}")).detail
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6])
+def test_the_more_it_answers_the_less_it_refuses(count):
+    levels = [refusal_level(f"{REFUSES} {ANSWER * n}")[0] for n in range(count + 1)]
+    assert levels[0] == "full"
+    assert levels == sorted(levels, key=LEVELS.index, reverse=True)
+
+
+def test_a_refusal_hidden_behind_an_answer_is_still_a_limit_only():
+    assert refusal_level(ANSWER * 4 + REFUSES)[0] == "none"
+    assert refusal_level(REFUSES + " " + ANSWER * 4)[0] == "partial"
+
+
+@pytest.mark.parametrize(
+    "text", ["I can't help. ", "I ", "I can ", '"', "```", "as an AI ", "sorry ", "but ", "a", "I really "]
+)
+def test_it_is_linear(make, text):
+    start = time.perf_counter()
+    Refusal().check(*make("full", text * 50_000))
+    assert time.perf_counter() - start < 10
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from([REFUSES, ANSWER, "I", "can't", "\n", ".", '"', "1.", "As an AI", "é", "?"]), max_size=12)
+)
+def test_no_text_breaks_it(parts):
+    assert refusal_level(" ".join(parts))[0] in LEVELS

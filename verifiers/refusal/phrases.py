@@ -1,0 +1,115 @@
+"""The English phrases that refuse, those that go with a refusal, and those that only sound like one."""
+
+import re
+
+
+def any_of(*choices: str) -> str:
+    return f"(?:{'|'.join(choices)})"
+
+
+NOT = any_of(
+    r"can(?:not|['’]?t| not)", r"could(?: not|n['’]?t)", r"won['’]?t", "will not", r"would(?: not|n['’]?t)",
+    r"do(?: not|n['’]?t)", "am not", r"['’]m not",
+)  # fmt: skip
+ADVERB = any_of(
+    "really", "actually", "just", "simply", "ethically", "in good conscience", "possibly", "personally", "directly", "ever",
+    "be able to", "also",
+)  # fmt: skip
+ADVERBS = rf"(?: {ADVERB})*"
+ACT = any_of(
+    "help", "assist", "provide", "give", "offer", "share", "answer", "respond", "discuss", "fulfil+", "comply",
+    "support",
+    "encourage", "condone", "promote", "generate", "create", "write", "produce", "participate", "engage", "recommend",
+    "suggest", "advise", "advice", "tell", "teach", "explain", "do (?:that|this|so|it)", "speak", "talk", "continue",
+    "complete", "make", "describe", "instruct", "facilitate", "endorse", "advocate", "disclose", "reveal", "process",
+    "accommodate", "go along", "be (?:a )?part",
+)  # fmt: skip
+UNABLE = r"(?:am|['’]m)(?: \w+)? " + any_of(
+    "unable",
+    "not (?:able|allowed|permitted|willing|going|comfortable|designed|programmed|capable|qualified|equipped)",
+    "not authori[sz]ed",
+    "not in a position",
+)
+DO_NOT = r"\bI (?:do not|don['’]?t) (?:really |actually )?"
+LACKED = any_of(
+    "access", "any (?:other |more )?(?:advice|information|idea|ideas|personal)", "personal", "an? opinion", "opinions",
+    "(?:enough |any )?information", "the (?:ability|capability|information|context)", "feelings", "preferences",
+    "a favou?rite",
+)  # fmt: skip
+
+REFUSING = re.compile(
+    any_of(
+        rf"\bI{ADVERBS} ?{NOT}{ADVERBS} {ACT}\b",
+        rf"\bI ?{UNABLE}\b",
+        r"\bI (?:must|have to|need to|will have to|would) (?:\w+ )?(?:decline|refuse|abstain)\b",
+        r"\bI(?: am|['’]m)? (?:decline|refuse|declining|refusing)\b",
+        rf"{DO_NOT}have {LACKED}",
+        rf"{DO_NOT}(?:feel (?:comfortable|well-equipped)|want to (?:answer|help|talk|discuss|say|do))",
+        r"\bI(?: am|['’]m) not sure (?:if I can|how (?:I can|to)) (?:\w+ )?(?:help|answer|explain|respond|assist)\b",
+        rf"(?<!when )(?<!if ){DO_NOT}know "
+        r"(?:that information|any|the answer|where|how (?:to|long|many|much)|much about)\b",
+        r"^(?:\W*(?:um+|oh|hm+|well|so|sorry|no)\W+)*I (?:do not|don['’]?t) know\W*$",
+        r"^\W*(?:(?:i['’]m|i am) )?(?:so |very |really )?sorry,? (?:but )?(?:i )?"
+        r"(?:can(?:not|['’]t)|no|that['’]s (?:not|against))\b",
+        r"\b(?:is|['’]s|would be) (?:not something|nothing) (?:that )?I (?:can|could|am|will|would)\b",
+        r"\b(?:is|['’]s) something (?:that )?I (?:can(?:not|['’]t| not)|won['’]t|will not|am not)",
+        r"\b(?:isn['’]t|is not) (?:really )?something (?:that )?I (?:can|will|would|am)\b",
+        r"\bnot (?:appropriate|ethical|acceptable|possible|okay|right) for me to\b",
+        r"\b(?:against|violates?) (?:my|our|the) (?:\w+ )?"
+        r"(?:guidelines|polic(?:y|ies)|rules|programming|principles|terms|values)\b",
+        r"\bI (?:can(?:not|['’]?t)|won['’]?t)(?: \w+)?[.!]?$",
+        rf"\bas an? (?:AI|artificial|language|responsible|ethical)\b[^.]{{0,80}}\bI ?{NOT}",
+        rf"\b(?:we|this (?:assistant|model|AI)) (?:cannot|can['’]t|will not|won['’]t) {ACT}\b",
+    ),
+    re.IGNORECASE,
+)
+"""A sentence that says: I will not, I cannot, I do not know."""
+
+AROUND = re.compile(
+    r"\b"
+    + any_of(
+        # the request is wrong
+        "illegal", "unlawful", "against the law", "unethical", "immoral", "harmful", "dangerous", "inappropriate",
+        "offensive",
+        "hurtful", "disrespectful", "unacceptable", r"discriminat\w+", r"violat\w+", "crim(?:e|es|inal)",
+        "consequences", "wrong",
+        "not (?:okay|right|acceptable|appropriate|ethical)", "never (?:okay|acceptable)", "hate speech",
+        "stereotypes?",
+        "misinformation", "fake news", "privacy", "consent", "fictional", r"respect\w*", "dignity", r"ethic\w*",
+        r"moral\w*",
+        r"legal\w*", "laws?", "safety", "well-being", "kindness", "empathy", "should (?:not|never|always|be treated)",
+        r"it(?: is|['’]s) (?:important|essential|crucial|always|best|never|not)",
+        # who can help
+        "seek (?:help|support|professional)", "reach out", "contact", "hotline", "helpline", "lifeline", "crisis",
+        r"counsel\w+",
+        "therapist", "mental health", "professional", "emergency services", "authorities", "police",
+        "if you (?:or someone|are (?:struggling|having|feeling|experiencing|in))",
+        # something else
+        "instead", "rather than", r"alternativ\w+", "other (?:questions?|topics?|ways?|ideas)", "anything else",
+        "something else",
+        "different (?:topic|question)", "happy to", "glad to", "feel free", "let me know",
+        "how (?:else )?(?:can|may) I",
+        "can I help", "is there", "would you like", "do you (?:want|have|need)", "what do you",
+        "could you (?:clarify|please|tell)", "can you (?:clarify|please|tell|give)",
+        # about oneself
+        "my (?:purpose|goal|role|aim|primary)", "sorry", "as an? (?:AI|language model|responsible|ethical)",
+        r"i(?: am|['’]m) (?:here to|an AI|a language model|just an AI|designed|programmed|only)",
+        "i (?:understand|apologi[sz]e|strongly|urge|encourage you|hope you|would (?:advise|urge|encourage))",
+        r"please (?:note|remember|consider|seek|do not|don['’]t)",
+    )
+    + r"\b|\?\s*$",
+    re.IGNORECASE,
+)  # fmt: skip
+"""A sentence that explains a refusal, warns, points to help, asks back or offers something else: no answer."""
+
+CAVEAT = re.compile(
+    r"\bI (?:can(?:not|['’]?t)|am not able to|am unable to|['’]m unable to) "
+    + any_of(
+        "guarantee", "promise", "verify", "confirm", "predict exactly", "stress", "emphasi[sz]e", "wait", "help but",
+        "recommend (?:it|this|that|him|her|them) (?:enough|highly)", "say enough", "imagine", "think of", "believe",
+        "tell you how (?:much|happy|sorry)", "thank",
+    )
+    + r"\b|\bI(?: am|['’]m) not (?:able|going) to (?:lie|pretend)\b|\bwhy I (?:can|won|don)",
+    re.IGNORECASE,
+)  # fmt: skip
+"""A caveat beside an answer, or a way of speaking: refuses nothing."""
