@@ -14,7 +14,7 @@ from rdistill.answers import split_answer
 from rdistill.config import Config, TeacherConfig, WorkedExample
 from rdistill.records import Message, Problem, Sample
 from rdistill.teacher.engine import Completion, Request
-from rdistill.tools import Tool, ToolCallError, parse_tool_calls, result_turn
+from rdistill.tools import Tool, ToolCallError, parse_tool_calls, result_turn, with_tags
 
 Ask = Callable[[list[Message], Request], Awaitable[Completion]]
 CALL_END = "</tool_call>"
@@ -136,7 +136,7 @@ async def run_tool_loop(
     while True:
         reply = await ask(as_chat([*prompt, *turns]), request)
         replies.append(reply)
-        text, is_cut = reply.text, reply.finish_reason == "length"
+        text, is_cut = with_tags(reply.text), reply.finish_reason == "length"
         if "<tool_call>" in text.rpartition(CALL_END)[2] and not is_cut:
             text += CALL_END  # the stop string, which engines cut off
         turns.append({"role": "assistant", "content": text})

@@ -1,7 +1,7 @@
 """What a trace may call, and the text protocol it calls it by."""
 
 from rdistill.tools.calculator import CalculatorError, evaluate_expression, format_number
-from rdistill.tools.calls import ToolCall, ToolCallError, format_tool_call, parse_tool_calls, result_turn
+from rdistill.tools.calls import ToolCall, ToolCallError, format_tool_call, parse_tool_calls, result_turn, with_tags
 from rdistill.tools.tool import Tool, make_tools
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "make_tools",
     "parse_tool_calls",
     "result_turn",
+    "with_tags",
 ]

@@ -51,6 +51,20 @@ def format_tool_call(name: str, arguments: dict[str, Any]) -> str:
     return OPEN + call.replace("</", "<\\/") + CLOSE
 
 
+def with_tags(text: str) -> str:
+    """A turn that is nothing but a call without its tags gets them; any other turn stays as it is.
+
+    Qwen2.5-Coder-0.5B never writes the token <tool_call>, however often its prompt does.
+    """
+    if OPEN in text or CLOSE in text or not text.lstrip().startswith("{"):
+        return text
+    try:
+        _read_call(text)
+    except ToolCallError:
+        return text
+    return OPEN + text.strip() + CLOSE
+
+
 def result_turn(content: str) -> dict[str, Any]:
     """A tool's result as every chat template takes it: a user turn in <tool_response> tags."""
     return {"role": "user", "content": f"<tool_response>\n{content}\n</tool_response>"}

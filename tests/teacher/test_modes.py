@@ -96,6 +96,20 @@ def test_a_call_that_fails_is_an_answer_to_the_model(call: str, part: str) -> No
     assert sample.answer == "1"
 
 
+def test_a_call_without_tags_is_run_and_gets_them() -> None:
+    bare = CALL.removeprefix("<tool_call>")
+    (sample,) = ask(says(bare, "#### 42"), mode="tool_trace")
+    assert [m["content"] for m in sample.messages] == [f"{CALL}</tool_call>", "42", "#### 42"]
+
+
+@pytest.mark.parametrize(
+    "text", ['{"name": "calculator"}', "{1}", 'Call {"name": "calculator", "arguments": {}}', "{" * 9999]
+)
+def test_what_is_no_bare_call_stays_an_answer(text: str) -> None:
+    (sample,) = ask(says(text), mode="tool_trace")
+    assert [m["content"] for m in sample.messages] == [text]
+
+
 def test_a_trace_ends_when_its_turns_are_spent() -> None:
     engine = says(*[CALL] * 9)
     (sample,) = ask(engine, mode="tool_trace", max_turns=3)
