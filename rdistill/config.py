@@ -78,7 +78,7 @@ class Source(Section):
     hub_split: str = "train"
     """Which split of the hub data set to read; `split` says what it is used for."""
     task: str | None = None
-    """`word_problems`, or `reasoning_gym:NAME`."""
+    """`word_problems`, `arithmetic`, or `reasoning_gym:NAME`."""
     options: dict[str, Any] = {}
     """Arguments of the procedural task."""
     size: Positive | None = None
@@ -206,8 +206,9 @@ class TeacherConfig(Section):
     """Samples of a problem asked for together, before looking whether that is enough."""
     max_samples: Positive = 8
     """Samples per problem at most; sampling stops early when `want_pass` and `want_fail` are met."""
-    max_samples_by_pool: dict[Pool, Positive] = {}
-    """Another limit for the problems of a pool, e.g. {synthetic: 1} where there are many and easy ones."""
+    max_samples_by_pool: dict[Pool, Annotated[int, Field(ge=0)]] = {}
+    """Another limit for the problems of a pool, e.g. {synthetic: 1} where there are many and easy ones; 0 leaves
+    them to `select.gold`."""
     want_pass: Positive = 1
     """Verified right samples after which a problem needs no more (if `want_fail` is met too)."""
     want_fail: Annotated[int, Field(ge=0)] = 1
@@ -281,6 +282,9 @@ class SelectConfig(Section):
     """Which verified samples come first: shortest text, highest confidence, or lowest sample index."""
     modes: Annotated[list[StudentMode], Field(min_length=1)] = ["explain", "direct"]
     """What the student learns side by side, told apart by its system prompt."""
+    gold: bool = False
+    """Learn in `direct` the gold answer of train problems that no sample solved (the label of Distilling Step-by-Step,
+    Hsieh et al. 2023)."""
 
 
 class PairConfig(Section):

@@ -55,7 +55,7 @@ class Problem(Record):
 
 
 class Sample(Record):
-    """What a model (and the tools it called) wrote after a problem's messages.
+    """What a model (and the tools it called) wrote after a problem's messages; role `gold`: what the data say instead.
 
     `messages` holds only the new turns. `parent_id` is the sample this one revises. `confidence` is the mean
     log-probability over the answer span, in nats. `sampling` holds the request's parameters and the sample index.
@@ -64,7 +64,7 @@ class Sample(Record):
     id: str
     problem_id: str
     parent_id: str | None = None
-    role: Literal["answer", "draft", "critique", "revision"] = "answer"
+    role: Literal["answer", "draft", "critique", "revision", "gold"] = "answer"
     mode: TeacherMode = "rationale"
     messages: list[Message]
     rationale: str | None

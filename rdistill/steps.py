@@ -144,9 +144,12 @@ def trainable_statuses(run: RunFolder, config: Config, ledger: Ledger) -> dict[s
 
 def select(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     """Choose what the student learns from the verified samples, and seal it."""
-    from rdistill.select import select_examples, write_sft
+    from rdistill.quarantine import quarantined
+    from rdistill.select import gold_samples, select_examples, write_sft
 
-    examples, counts = select_examples(ledger, config, trainable_statuses(run, config, ledger))
+    golds = gold_samples(ledger, quarantined(run.quarantine)) if config.select.gold else {}
+    ledger.write(golds.values())
+    examples, counts = select_examples(ledger, config, trainable_statuses(run, config, ledger), golds)
     if not examples:
         raise DataError(
             "no sample passed its verifiers, so there is nothing to train on; look at the reasons in `verify`, "

@@ -1,14 +1,16 @@
 """Procedural tasks: rows made by a seeded program instead of read from a file."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rdistill.errors import ConfigError, PrerequisiteError
+from rdistill.prompts.arithmetic import arithmetic
 from rdistill.prompts.files import Row
 from rdistill.prompts.word_problems import word_problems
 
 GYM = "reasoning_gym:"
+OWN: dict[str, Callable[..., Iterator[dict[str, str]]]] = {"arithmetic": arithmetic, "word_problems": word_problems}
 
 
 def make_rows(task: str, size: int, seed: int, options: dict[str, Any]) -> Iterator[Row]:
@@ -19,12 +21,12 @@ def make_rows(task: str, size: int, seed: int, options: dict[str, Any]) -> Itera
     if taken := {"size", "seed"} & set(options):
         raise ConfigError(f"task {task!r}: options {sorted(taken)} are the source's size and the run's seed; move them")
     try:
-        if task == "word_problems":
-            made = list(word_problems(size, seed, **options))
+        if task in OWN:
+            made = list(OWN[task](size, seed, **options))
         elif task.startswith(GYM):
             made = list(_gym_rows(task.removeprefix(GYM), size, seed, options))
         else:
-            raise ConfigError(f"unknown task {task!r}; known: word_problems, {GYM}NAME")
+            raise ConfigError(f"unknown task {task!r}; known: {', '.join(OWN)}, {GYM}NAME")
     except ConfigError:
         raise
     except (TypeError, ValueError, AssertionError) as error:

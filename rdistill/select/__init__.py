@@ -4,6 +4,6 @@ from rdistill.select.contract import pair_faults
 from rdistill.select.export import export_run
 from rdistill.select.pairs import build_pairs
 from rdistill.select.sealed import write_pairs, write_sft
-from rdistill.select.select import select_examples
+from rdistill.select.select import gold_samples, select_examples
 
-__all__ = ["build_pairs", "export_run", "pair_faults", "select_examples", "write_pairs", "write_sft"]
+__all__ = ["build_pairs", "export_run", "gold_samples", "pair_faults", "select_examples", "write_pairs", "write_sft"]

@@ -1,7 +1,8 @@
 """Choose the verified samples that the student is fine-tuned on, one Example per sample and mode."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from rdistill.config import Config
@@ -10,13 +11,35 @@ from rdistill.prompts.student import student_messages
 from rdistill.records import Example, Problem, Sample, Status, StudentMode, content_id
 from rdistill.select.completions import FINAL_ROLES, complete, is_whole
 
+EMPTY: Mapping[str, Sample] = MappingProxyType({})
+
+
+def gold_samples(ledger: Ledger, left_out: Collection[str]) -> dict[str, Sample]:
+    """The gold answers of the train problems, where they are text, as samples by problem id."""
+    return {
+        problem.id: Sample.create(
+            problem_id=problem.id,
+            role="gold",
+            messages=[{"role": "assistant", "content": problem.gold}],
+            rationale=None,
+            answer=problem.gold,
+            finish_reason="stop",
+            usage={},
+            sampling={},
+            engine="data",
+        )
+        for problem in ledger.rows(Problem, split="train")
+        if isinstance(problem.gold, str) and problem.id not in left_out
+    }
+
 
 def select_examples(
-    ledger: Ledger, config: Config, status_of: Mapping[str, Status]
+    ledger: Ledger, config: Config, status_of: Mapping[str, Status], golds: Mapping[str, Sample] = EMPTY
 ) -> tuple[list[Example], dict[str, Any]]:
     """Examples of the train problems, in the ledger's order of problems, and the report.
 
     status_of: each judged sample's combined verdict, by sample id. A sample that is not there is not used.
+    golds: what stands in, in `direct`, where a problem has no sample that passed, by problem id.
     """
     examples: list[Example] = []
     counts: Counter[str] = Counter()
@@ -28,6 +51,9 @@ def select_examples(
         passed = [s for s in finals if status_of.get(s.id) is Status.PASS]
         whole = preferred([s for s in passed if is_whole(s)], config)
         made = [e for mode in config.select.modes for e in _examples(problem, whole, mode, config)]
+        if problem.id in golds and "direct" in config.select.modes and not any(e.mode == "direct" for e in made):
+            made += _examples(problem, [golds[problem.id]], "direct", config)
+            counts["gold"] += 1
         examples += made
         before[problem.domain] += 1
         after[problem.domain] += bool(made)

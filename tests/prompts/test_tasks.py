@@ -5,11 +5,15 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rdistill.errors import ConfigError
+from rdistill.prompts.arithmetic import arithmetic
 from rdistill.prompts.clusters import grams, near_duplicates
 from rdistill.prompts.tasks import make_rows
 from rdistill.prompts.word_problems import TEMPLATES, word_problems
+from rdistill.tools import evaluate_expression
 
 
 def test_word_problems_are_seeded_distinct_and_a_longer_list_starts_the_same():
@@ -57,3 +61,26 @@ def test_reasoning_gym_is_imported_late_and_gives_question_and_answer():
         list(make_rows("reasoning_gym:basic_arithmatic", 5, 1, {}))
     with pytest.raises(ConfigError, match="refuses its options"):
         list(make_rows("reasoning_gym:basic_arithmetic", 5, 1, {"nonsense": 3}))
+
+
+@given(size=st.integers(1, 60), seed=st.integers(0, 9), digits=st.integers(2, 4))
+def test_calculations_are_different_and_their_results_are_right(size, seed, digits):
+    rows = list(arithmetic(size, seed, max_digits=digits))
+    assert len({row["prompt"] for row in rows}) == size
+    for row in rows:
+        calculation = row["prompt"].removeprefix("What is ").removesuffix("?")
+        assert evaluate_expression(calculation) == int(row["gold"]) >= 0
+    assert rows[: size // 2] == list(arithmetic(size // 2, seed, max_digits=digits))
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "word"),
+    [
+        (3, {"operations": ["power"]}, "operations"),
+        (3, {"max_digits": 0}, "max_digits"),
+        (99, {"max_digits": 1, "operations": ["add"]}, "lower it"),
+    ],
+)
+def test_calculations_that_cannot_be_made_are_refused(size, options, word):
+    with pytest.raises(ConfigError, match=word):
+        list(arithmetic(size, **options))

@@ -11,7 +11,15 @@ from rdistill.errors import DataError
 from rdistill.ledger import Ledger
 from rdistill.records import Problem, Reason, Sample, Status, Verdict
 from rdistill.run import RunFolder
-from rdistill.select import build_pairs, export_run, pair_faults, select_examples, write_pairs, write_sft
+from rdistill.select import (
+    build_pairs,
+    export_run,
+    gold_samples,
+    pair_faults,
+    select_examples,
+    write_pairs,
+    write_sft,
+)
 from rdistill.select.completions import complete
 from rdistill.select.contract import span_fault
 from rdistill.select.sealed import read_sealed
@@ -285,3 +293,21 @@ def test_sealed_files_repeat_and_export_in_every_format(ledger, tmp_path):
     assert paths[2].read_bytes() == run.sft_data.read_bytes()
     with pytest.raises(DataError, match="format 'csv'"):
         export_run(run, "csv", tmp_path)
+
+
+def test_gold_stands_in_where_no_sample_passed_and_in_direct_alone(tmp_path):
+    solved, unsolved, left_out, listed = (make_problem(f"What is {n} + 4?") for n in range(4))
+    listed = listed.model_copy(update={"gold": ["7"]})
+    held_out = make_problem("What is 9 + 4?", split="test")
+    right, wrong = make_sample(solved, 0), make_sample(unsolved, 0, answer="8")
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        ledger.write([solved, unsolved, left_out, listed, held_out, right, wrong])
+        golds = gold_samples(ledger, {left_out.id})
+        ledger.write(golds.values())
+        statuses = {right.id: Status.PASS, wrong.id: Status.FAIL}
+        examples, report = select_examples(ledger, make_config(), statuses, golds)
+        plain, _ = select_examples(ledger, make_config(), statuses)
+    assert set(golds) == {solved.id, unsolved.id}
+    (added,) = [e for e in examples if e not in plain]
+    assert (added.sample_id, added.mode, added.messages[-1]["content"]) == (golds[unsolved.id].id, "direct", "7")
+    assert report["gold"] == 1 and {e.sample_id for e in plain} == {right.id}
