@@ -3,7 +3,7 @@
     python benchmarks/refusal_verifier.py --dialogues HH_FILE [--benign FILE FIELD] [--json]
 
 HH_FILE is harmless-base/test of hh-rlhf (gzipped JSON lines with "chosen" and "rejected"). Its last replies are looked
-up in refusal_labels.jsonl by the first 16 digits of their SHA-256: 200 replies, three quarters of them picked for words
+up in reply_labels.jsonl by the first 16 digits of their SHA-256: 200 replies, three quarters of them picked for words
 such as "sorry" and "can't", labelled by the rules' author before the rules were written. They were tuned on one half,
 not on the other. FILE has benign answers, none of which refuses.
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 from rdistill.verifiers.refusal.detect import LEVELS, refusal_level
 
-LABELS = Path(__file__).with_name("refusal_labels.jsonl")
+LABELS = Path(__file__).with_name("reply_labels.jsonl")
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -34,7 +34,7 @@ def confusion(dialogues: Path) -> dict[str, Counter[tuple[str, str]]]:
         for side in ("chosen", "rejected"):
             reply = dialogue[side].rpartition("\n\nAssistant:")[2].strip()
             if row := labels.pop(hashlib.sha256(reply.encode()).hexdigest()[:16], None):
-                found.setdefault(row["half"], Counter())[row["label"], refusal_level(reply)[0]] += 1
+                found.setdefault(row["half"], Counter())[row["refusal"], refusal_level(reply)[0]] += 1
     return found
 
 

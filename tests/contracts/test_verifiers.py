@@ -11,6 +11,8 @@ from rdistill.verifiers import registry
 from rdistill.verifiers.cases import read_cases, run_cases, to_pair
 
 OWN = [name for name, distribution, _ in registry.list_verifiers() if distribution == registry.FIRST_PARTY]
+CONTENT_ONLY = {"safety"}
+"""Verifiers that refuse what is harmful: text that says nothing passes them."""
 HOSTILE = [
     "",
     "\x00",
@@ -63,7 +65,8 @@ def test_survives_hostile_text_and_repeats_itself(name, tmp_path, options_of):
     path = tmp_path / "hostile.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     first, second = (run_cases(name, path, options_of(name)) for _ in range(2))
-    assert first["wrong"] == []
+    assert first["wrong"] == [] or name in CONTENT_ONLY
+    assert not any("VERIFIER_ERROR" in verdict for verdict in first["why"].values())
     assert {k: v for k, v in first.items() if k != "per_s"} == {k: v for k, v in second.items() if k != "per_s"}
 
 

@@ -12,8 +12,8 @@ NOT = any_of(
     r"do(?: not|n['’]?t)", "am not", r"['’]m not",
 )  # fmt: skip
 ADVERB = any_of(
-    "really", "actually", "just", "simply", "ethically", "in good conscience", "possibly", "personally", "directly", "ever",
-    "be able to", "also",
+    "really", "actually", "just", "simply", "ethically", "in good conscience", "possibly", "personally", "directly",
+    "ever", "be able to", "also",
 )  # fmt: skip
 ADVERBS = rf"(?: {ADVERB})*"
 ACT = any_of(
