@@ -47,6 +47,8 @@ def check_all(config: Config) -> dict[str, Any]:
     gold = check_gold(config, problems)
     teacher = config.teacher
     train = [p for p in problems if p.split == "train"]
+    limits = [teacher.most_samples(p.pool) for p in train]
+    samples = sum(limit + teacher.hints * (limit > 0) for limit in limits)
     return {
         "name": config.name,
         "run_dir": str(RunFolder(config.run_dir or "").root),
@@ -55,8 +57,8 @@ def check_all(config: Config) -> dict[str, Any]:
         "problems": counts,
         "gold": gold,
         "warnings": [*warnings(config), *counts["warnings"], *gold_warnings(gold)],
-        "teacher_samples_at_most": len(train) * teacher.max_samples,
-        "teacher_tokens_at_most": len(train) * teacher.max_samples * teacher.sampling.max_tokens,
+        "teacher_samples_at_most": samples,
+        "teacher_tokens_at_most": samples * teacher.sampling.max_tokens,
         "stages": plan_of_stages(config),
         "example": render_examples(config, train[0]),
     }

@@ -224,6 +224,10 @@ class TeacherConfig(Section):
     """Longest wait for one completion."""
     vllm: VllmConfig = VllmConfig()
 
+    def most_samples(self, pool: Pool) -> int:
+        """Samples of a problem of a pool at most, hinted ones left out."""
+        return self.max_samples_by_pool.get(pool, self.max_samples)
+
     @model_validator(mode="after")
     def endpoint_named(self) -> Self:
         if self.engine == "openai" and not self.base_url:

@@ -136,13 +136,14 @@ class Sampler:
     async def sample(self, problem: Problem) -> None:
         """One problem, in rounds; after each the verifiers that judge its samples together have their word."""
         teacher, work = self._config.teacher, _Work(problem)
-        most = teacher.max_samples_by_pool.get(problem.pool, teacher.max_samples)
+        most = teacher.most_samples(problem.pool)
+        passed = failed = 0
         for start in range(0, most, teacher.samples_per_round):
             await self._round(work, range(start, min(start + teacher.samples_per_round, most)))
             passed, failed = self._outcome(work)
             if passed >= teacher.want_pass and failed >= teacher.want_fail:
                 break
-        if not passed and problem.split == "train" and problem.gold is not None:
+        if most and not passed and problem.split == "train" and problem.gold is not None:
             for index in range(HINTED, HINTED + teacher.hints):
                 await self._round(work, range(index, index + 1), hint=True)
                 if (passed := self._outcome(work)[0]) > 0:

@@ -92,11 +92,13 @@ def test_sampling_stops_when_a_problem_has_what_training_needs(
 
 
 def test_a_pool_can_have_a_limit_of_its_own(ledger: Ledger) -> None:
-    easy, hard = problems(2)
+    easy, bare, hard = problems(3)
     engine = ScriptedEngine(by_index(WRONG))
-    config = make_config(max_samples=6, max_samples_by_pool={"synthetic": 1})
-    sample_all(config, engine, ledger, [easy.model_copy(update={"pool": "synthetic"}), hard])
-    assert [len(list(ledger.rows(Sample, problem_id=p.id))) for p in (easy, hard)] == [1, 6]
+    config = make_config(max_samples=6, max_samples_by_pool={"synthetic": 1, "domain": 0}, hints=2)
+    asked = [easy.model_copy(update={"pool": "synthetic"}), bare.model_copy(update={"pool": "domain"}), hard]
+    tally, _ = sample_all(config, engine, ledger, asked)
+    assert [len(list(ledger.rows(Sample, problem_id=p.id))) for p in asked] == [1 + 2, 0, 6 + 2]
+    assert (tally.problems, tally.solved) == (3, 0)
 
 
 def hinted_only(messages: list, request: Any) -> Reply:
