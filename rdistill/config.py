@@ -217,7 +217,7 @@ class TeacherConfig(Section):
     """Samples more, at most, of a train problem that none solved, now with a hint in the teacher's prompt
     (rationalisation: STaR, Zelikman et al. 2022, section 3.2). The student never sees the hint."""
     hint: Annotated[str, Field(pattern=r"\{hint\}")] = "(Hint: {hint})"
-    """What follows the question then; {hint} is what `fields.hint` says, or the gold answer."""
+    """What follows the question then; {hint} is what `fields.hint` says, or the gold answer, which {gold} always is."""
     concurrency: Positive = 64
     """Requests in flight at once."""
     timeout_s: Annotated[float, Field(gt=0)] = 300

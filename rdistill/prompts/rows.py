@@ -3,6 +3,7 @@
 import difflib
 import json
 import re
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from rdistill.config import Source
@@ -12,7 +13,6 @@ from rdistill.records import Message
 ROLES = ("system", "user", "assistant", "tool")
 MESSAGE_KEYS = ("role", "content", "name", "tool_calls", "tool_call_id")
 ABSENT = object()
-ONE_BRACKET = re.compile(r"\([^()]*\)")
 
 
 class Draft(NamedTuple):
@@ -112,7 +112,13 @@ def read_hint(values: dict[str, Any], source: Source) -> str | None:
     if source.gold_format != "equation" or not source.fields.gold:
         return None
     equation = re.sub(r"(\d)\.0+(?!\d)", r"\1", _as_text(take(values, source.fields.gold)))
-    return equation[1:-1].strip() if ONE_BRACKET.fullmatch(equation) else equation
+    return equation[1:-1].strip() if _closes_at_end(equation) else equation
+
+
+def _closes_at_end(text: str) -> bool:
+    """Whether the bracket that the text begins with is closed by its last character."""
+    depths = accumulate((c == "(") - (c == ")") for c in text)
+    return text.startswith("(") and list(depths).index(0) == len(text) - 1
 
 
 def _as_text(value: Any) -> str:

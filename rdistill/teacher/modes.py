@@ -7,6 +7,7 @@
 A mode is a coroutine over `ask`, so chains of many problems interleave on one engine and none waits for another.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -45,18 +46,25 @@ class Teacher:
             system += "\n\n" + describe_tools(self._tools)
         messages: list[Message] = [{"role": "system", "content": system}]
         for example in self._config.examples:
-            question = self._hinted(example.question, example.hint) if hint else example.question
+            question = self._hinted(example.question, example.hint, self._answer(example)) if hint else example.question
             messages += [{"role": "user", "content": question}, *example_turns(example)]
         own = [m for m in problem.messages if m["role"] != "system"]
         for m in problem.messages:
             if m["role"] == "system":
                 messages[0] = {"role": "system", "content": f"{system}\n\n{m['content']}"}
         if hint:
-            own[-1] = {**own[-1], "content": self._hinted(own[-1]["content"], problem.hint or str(problem.gold))}
+            gold = str(problem.gold)
+            own[-1] = {**own[-1], "content": self._hinted(own[-1]["content"], problem.hint or gold, gold)}
         return messages + own
 
-    def _hinted(self, question: str, hint: str | None) -> str:
-        return f"{question}\n{self._config.hint.replace('{hint}', hint)}" if hint else question
+    def _hinted(self, question: str, hint: str | None, gold: str) -> str:
+        said = {"{hint}": hint or "", "{gold}": gold}
+        text = re.sub(r"\{hint\}|\{gold\}", lambda match: said[match.group()], self._config.hint)
+        return f"{question}\n{text}" if hint else question
+
+    def _answer(self, example: WorkedExample) -> str:
+        last = example.reply if isinstance(example.reply, str) else example.reply[-1]
+        return split_answer(last, self._marker)[1] or ""
 
     def _request(self, index: int, **changes: Any) -> Request:
         s = self._config.sampling

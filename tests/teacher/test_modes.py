@@ -222,9 +222,12 @@ def test_a_hint_follows_the_question_and_that_of_worked_examples_with_one() -> N
         {"question": "1?", "reply": "#### 1"},
     ]
     problem = Problem(id="p", messages=[{"role": "user", "content": "4?"}], gold="4", cluster="c", split="train")
-    teacher = make_teacher(says(), examples=examples, hint="Use {hint}.")
+    teacher = make_teacher(says(), examples=examples, hint="Use {hint} = {gold}.")
     asked = {
         hint: [m["content"] for m in teacher.prompt(problem, hint) if m["role"] == "user"] for hint in (True, False)
     }
-    assert asked == {True: ["2 bees and 1?\nUse 2 + 1.", "1?", "4?\nUse 4."], False: ["2 bees and 1?", "1?", "4?"]}
+    assert asked == {
+        True: ["2 bees and 1?\nUse 2 + 1 = 3.", "1?", "4?\nUse 4 = 4."],
+        False: ["2 bees and 1?", "1?", "4?"],
+    }
     assert problem.messages[0]["content"] == "4?"
