@@ -331,7 +331,7 @@ class LoraConfig(Section):
 
 
 class SpanWeights(Section):
-    """Weight of each supervised token by its role: loss = sum(w * ce) / sum(w). Prompt tokens weigh 0."""
+    """Weight of each supervised token by its role, in the mean that `sft.normalize` names. Prompt tokens weigh 0."""
 
     rationale: Annotated[float, Field(ge=0)] = 1.0
     """Reasoning, and the prose around tool calls."""
@@ -388,6 +388,12 @@ class SftConfig(TrainConfig):
     epochs: Annotated[float, Field(gt=0)] = 3
     batch_size: Positive = 16
     weights: SpanWeights = SpanWeights()
+    normalize: Literal["token", "span", "example"] = "token"
+    """What counts alike in the mean over a step's rows, whatever its length: a token, a span (an unbroken run of one
+    role) or an example; docs/training.md has the equations."""
+    multitask_lambda: Annotated[float, Field(gt=0)] | None = None
+    """Weight of the rationale task beside the answer task, as in Distilling Step-by-Step (Hsieh et al. 2023): the mean
+    over `direct` rows plus this times the mean over all other rows. null: one mean over all rows."""
 
 
 class DpoConfig(TrainConfig):

@@ -46,8 +46,14 @@ def _weights_disagree(config: "Config") -> Iterator[str]:
     weights = config.sft.weights
     if not max(weights.rationale, weights.answer, weights.tool_call):
         yield "sft.weights.rationale, .answer and .tool_call are all 0, so nothing is learned; raise one"
-    if "direct" in config.select.modes and not weights.answer:
+    modes = {*config.select.modes}
+    if "direct" in modes and not weights.answer:
         yield "sft.weights.answer=0, but mode 'direct' of select.modes consists of the answer alone; raise it"
+    if config.sft.multitask_lambda is not None and not {"direct"} < modes:
+        yield (
+            f"sft.multitask_lambda={config.sft.multitask_lambda:g} weighs mode 'direct' against others, but "
+            f"select.modes={sorted(modes)}; add what is missing, or take it out"
+        )
 
 
 def _verifiers_disagree(config: "Config") -> Iterator[str]:

@@ -14,8 +14,9 @@ from typing import Any
 
 from rdistill.config import DpoConfig, SftConfig, SpanWeights
 from rdistill.errors import DataError
+from rdistill.train.losses import normalized_weights
 from rdistill.train.packing import Tokens
-from rdistill.train.spans import SpanError, parse_messages, parse_spans, render
+from rdistill.train.spans import Rendered, SpanError, parse_messages, parse_spans, render
 
 
 @dataclass
@@ -23,6 +24,7 @@ class TokenData:
     """Rows as groups of tokenised sequences: one sequence in SFT, chosen and rejected in DPO."""
 
     ids: list[str] = field(default_factory=list)
+    modes: list[str | None] = field(default_factory=list)
     groups: list[list[Tokens]] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
 
@@ -50,7 +52,8 @@ def load_sft(path: Path, tokenizer: Any, config: SftConfig) -> TokenData:
     """Tokens of RUN/data/sft.parquet. Raises DataError if no row is left."""
 
     def tokens(row: dict[str, Any]) -> list[Tokens]:
-        return [_tokens(tokenizer, row["messages"], row["spans"], config.weights, config.max_length)]
+        rendered = _render(tokenizer, row["messages"], row["spans"], config.weights, config.max_length)
+        return [Tokens(rendered.ids, normalized_weights(rendered.weights, rendered.roles, config.normalize))]
 
     return _load(path, tokens)
 
@@ -66,7 +69,8 @@ def load_pairs(path: Path, tokenizer: Any, config: DpoConfig) -> TokenData:
         sides = []
         for side in ("chosen", "rejected"):
             messages = json.dumps(prompt + json.loads(row[side]))
-            sides.append(_tokens(tokenizer, messages, row[f"{side}_spans"], SpanWeights(), config.max_length))
+            rendered = _render(tokenizer, messages, row[f"{side}_spans"], SpanWeights(), config.max_length)
+            sides.append(Tokens(rendered.ids, rendered.weights))
         if sides[0].ids == sides[1].ids:
             raise SpanError("SAME_TEXT", "chosen and rejected are the same tokens")
         return sides
@@ -74,9 +78,8 @@ def load_pairs(path: Path, tokenizer: Any, config: DpoConfig) -> TokenData:
     return _load(path, tokens)
 
 
-def _tokens(tokenizer: Any, messages: str, spans: str, weights: SpanWeights, max_length: int) -> Tokens:
-    rendered = render(tokenizer, parse_messages(messages), parse_spans(spans), weights, max_length)
-    return Tokens(rendered.ids, rendered.weights)
+def _render(tokenizer: Any, messages: str, spans: str, weights: SpanWeights, max_length: int) -> Rendered:
+    return render(tokenizer, parse_messages(messages), parse_spans(spans), weights, max_length)
 
 
 def _load(path: Path, tokens: Callable[[dict[str, Any]], list[Tokens]]) -> TokenData:
@@ -91,6 +94,7 @@ def _load(path: Path, tokens: Callable[[dict[str, Any]], list[Tokens]]) -> Token
         try:
             data.groups.append(tokens(row))
             data.ids.append(row["id"])
+            data.modes.append(row.get("mode"))
         except SpanError as error:
             data.refused[error.reason] += 1
             example = example or f"row {row['id']}: {error}"

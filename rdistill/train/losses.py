@@ -3,6 +3,8 @@
 Shapes: N target tokens, V vocabulary, B pairs. Log-probabilities are in nats.
 """
 
+from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, Literal
 
 import torch
@@ -52,6 +54,23 @@ def span_loss(logps_N: torch.Tensor, weights_N: torch.Tensor, total_weight: torc
     parts is the loss of the global batch. All weights 1: plain completion-only cross-entropy.
     """
     return -(weights_N * logps_N).sum() / total_weight
+
+
+def normalized_weights(
+    weights: Sequence[float], roles: Sequence[str | None], normalize: Literal["token", "span", "example"]
+) -> list[float]:
+    """Weights of one example's tokens by which `span_loss` is a mean over tokens, over spans or over examples.
+
+    weights, roles: of each token, (T,); a weight depends on its role alone. `span` divides by the tokens of the span,
+    an unbroken run of one role; `example` by the sum of the example's weights. Batches may then be cut anywhere.
+    """
+    if normalize == "token":
+        return list(weights)
+    if normalize == "example":
+        total = sum(weights)
+        return [w / total for w in weights]
+    spans = [list(span) for _, span in groupby(zip(roles, weights, strict=True))]
+    return [w / len(span) for span in spans for _, w in span]
 
 
 def sequence_sums(values_N: torch.Tensor, owners_N: torch.Tensor, num_sequences: int) -> torch.Tensor:

@@ -91,11 +91,11 @@ class PackedTraining:
         self.last_loss = math.nan
 
     def batch_size_of(self, batch: Batch) -> torch.Tensor:
-        """What the loss of a batch is divided by, summed over the global batch; a float32 scalar."""
+        """What the loss of a batch is divided by, summed over the global batch; float32, shaped like the loss."""
         raise TypeError(f"{type(self).__name__} must say what a batch weighs")
 
     def batch_loss(self, model: Any, batch: Batch) -> torch.Tensor:
-        """The batch's loss, not divided yet."""
+        """The batch's loss, not divided yet: a scalar, or a vector of parts that have means of their own."""
         raise TypeError(f"{type(self).__name__} must say what a batch's loss is")
 
     # What transformers' training loop calls
@@ -104,8 +104,9 @@ class PackedTraining:
         return loader(self.data.groups, self.batches)
 
     def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> torch.Tensor:
-        local = torch.stack([self.batch_size_of(b) for b in batch_samples]).sum().to(device)
-        return self.accelerator.reduce(local, "sum")
+        local = torch.stack([self.batch_size_of(b) for b in batch_samples]).sum(0).to(device)
+        total = self.accelerator.reduce(local, "sum")
+        return total + (total == 0)  # a part that no row of this step belongs to is 0 / 1
 
     def _prepare_inputs(self, batch: Batch) -> Batch:
         return batch.to(self.args.device)
@@ -118,7 +119,7 @@ class PackedTraining:
     ) -> torch.Tensor:
         """The batch's share of the global loss, times the ranks, because gradients are averaged over ranks."""
         self.count("tokens", inputs.input_ids.numel() if inputs.rows != (-1,) else 0)
-        return self.batch_loss(model, inputs) * (self.args.world_size / num_items_in_batch)
+        return (self.batch_loss(model, inputs) * (self.args.world_size / num_items_in_batch)).sum()
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """TRL's card is for the hub; the run's report says more."""

@@ -76,7 +76,8 @@ def make_run(root: Path, rows: int = 12, **options: dict) -> Path:
             f"What is {i} + {i}?", f"The sum of {i} and {i} is {'so ' * (i % 5)}{2 * i}.", str(2 * i)
         )
         wrong, wrong_spans = chat(f"What is {i} + {i}?", f"I take {i}.", str(i + 1))
-        examples.append({"id": str(i), "messages": json.dumps(messages), "spans": json.dumps(spans)})
+        mode = "explain" if i % 3 else "direct"
+        examples.append({"id": str(i), "mode": mode, "messages": json.dumps(messages), "spans": json.dumps(spans)})
         pairs.append(
             {
                 "id": str(i),
