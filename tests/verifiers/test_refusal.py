@@ -63,6 +63,13 @@ def test_it_is_linear(make, text):
     assert time.perf_counter() - start < 10
 
 
+@pytest.mark.parametrize("text", ["no      " * 50 + "x", "um, . , " * 50 + "I", "A" + " " * 100_000 + "b"])
+def test_blanks_and_marks_between_words_cost_nothing(text):
+    start = time.perf_counter()
+    assert refusal_level(text)[0] == "none"
+    assert time.perf_counter() - start < 2
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.sampled_from([REFUSES, ANSWER, "I", "can't", "\n", ".", '"', "1.", "As an AI", "é", "?"]), max_size=12)

@@ -19,7 +19,7 @@ MAX_SENTENCE = 400
 
 QUOTED = re.compile(r"[\"“][^\"“”\n]{0,300}[\"”]|```.*?(?:```|\Z)|^>.*$", re.DOTALL | re.MULTILINE)
 SENTENCE = re.compile(r"[^.!?\n]+[.!?\n]*")
-CLAUSE = re.compile(r",?\s+(?=(?:but|however|although|though)\b)", re.IGNORECASE)
+CLAUSE = re.compile(r"(?<!\s),?\s++(?=(?:but|however|although|though)\b)", re.IGNORECASE)
 
 
 def refusal_level(text: str) -> tuple[Level, str]:

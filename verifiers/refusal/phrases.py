@@ -48,7 +48,7 @@ REFUSING = re.compile(
         r"\bI(?: am|['’]m) not sure (?:if I can|how (?:I can|to)) (?:\w+ )?(?:help|answer|explain|respond|assist)\b",
         rf"(?<!when )(?<!if ){DO_NOT}know "
         r"(?:that information|any|the answer|where|how (?:to|long|many|much)|much about)\b",
-        r"^(?:\W*(?:um+|oh|hm+|well|so|sorry|no)\W+)*I (?:do not|don['’]?t) know\W*$",
+        r"^\W*+(?:(?:um+|oh|hm+|well|so|sorry|no)\W++)*I (?:do not|don['’]?t) know\W*$",
         r"^\W*(?:(?:i['’]m|i am) )?(?:so |very |really )?sorry,? (?:but )?(?:i )?"
         r"(?:can(?:not|['’]t)|no|that['’]s (?:not|against))\b",
         r"\b(?:is|['’]s|would be) (?:not something|nothing) (?:that )?I (?:can|could|am|will|would)\b",
