@@ -13,7 +13,13 @@ from rdistill.records import Problem, Reason, Sample, Verdict
 from rdistill.tools import evaluate_expression
 from rdistill.verifiers import failed, passed, unverifiable
 
-CALCULATION = re.compile(r"[\d.,()$ */+×÷x=-]+", re.ASCII)
+CALCULATION = re.compile(r"(?:[\d()$ */+×÷=-]|\.(?=\d)|(?<![A-Za-z])x(?![A-Za-z]))+", re.ASCII)
+LABEL = re.compile(r"^[ \t]*(?:[-+*•]|(?:Step )?\d{1,2}[.):])[ \t]+", re.ASCII | re.MULTILINE | re.IGNORECASE)
+"""A bullet or a number before a line: no part of the calculation."""
+CONTINUED = re.compile(r"[+*/×÷]|- ")
+"""How a calculation begins whose first number is none: y + 3, 20% - 3."""
+TIMES = re.compile(r"(?<=[\d)]) *x *(?=[\d($.])", re.ASCII)
+"""Any other x is a letter, and its side cannot be read."""
 COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))", re.ASCII)
 NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 OPERATION = re.compile(r"\d[\s)]*[-*/+×÷x]", re.ASCII)
@@ -32,7 +38,7 @@ class Steps:
     with words between its numbers is not seen."""
 
     name = "steps"
-    version = "1"
+    version = "2"
 
     def __init__(self, *, require_calculation: bool = True) -> None:
         self.require_calculation = require_calculation
@@ -56,9 +62,11 @@ class Steps:
 def calculations(text: str) -> list[tuple[str, list[Side]]]:
     """Each `a + b = c` of a text, chains included; a side that cannot be read is left out."""
     found = []
-    for match in CALCULATION.finditer(COMMA.sub("", text)):
-        written = match.group().strip(" .,$x")
-        parts = [part.strip(" .,$x") for part in written.split("=")]
+    for match in CALCULATION.finditer(COMMA.sub("", LABEL.sub("", text))):
+        written = match.group().strip(" $")
+        parts = [part.strip(" $") for part in written.split("=")]
+        if CONTINUED.match(written):
+            parts[0] = ""
         if len(parts) > 1 and any(OPERATION.search(part) for part in parts):
             sides = [side for part in parts if (side := read_side(part))]
             if len(sides) > 1:
@@ -68,7 +76,7 @@ def calculations(text: str) -> list[tuple[str, list[Side]]]:
 
 def read_side(text: str) -> Side | None:
     try:
-        value = evaluate_expression(text.replace("$", " ").replace("x", "*"))
+        value = evaluate_expression(TIMES.sub("*", text).replace("$", " "))
     except ValueError:
         return None
     _, point, decimals = text.partition(".")
