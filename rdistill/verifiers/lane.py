@@ -5,7 +5,9 @@ import, does not count.
 """
 
 import asyncio
+import math
 import time
+from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
 from rdistill.config import VerifierSpec
@@ -59,6 +61,7 @@ class Lane:
         self.idle: asyncio.LifoQueue[WorkerProcess | VerifierError] = asyncio.LifoQueue()
         self.alive: set[WorkerProcess] = set()
         self.tasks: set[asyncio.Task] = set()
+        self.is_closed = False
 
     async def open(self) -> None:
         self.idle.put_nowait(await self.start())
@@ -66,13 +69,19 @@ class Lane:
             self.background(self.add())
 
     async def close(self) -> None:
+        """Kill every process, and start none any more for those who still wait for one."""
+        self.is_closed = True
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
         await asyncio.gather(*(worker.kill() for worker in self.alive))
         self.alive.clear()
+        self.idle.put_nowait(VerifierError("the verifier pool is closed"))
 
-    def background(self, work: Any) -> None:
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        if self.is_closed:
+            work.close()
+            return
         task = asyncio.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -183,9 +192,10 @@ class Lane:
     def parse(reply: list[Any], number: int, place: int) -> Fields:
         try:
             kind, its_number, its_place, status, reason, detail, seconds = reply
-            if (kind, its_number, its_place) == ("verdict", number, place) and isinstance(detail, str) and seconds >= 0:
-                return Status(status), Reason(reason), detail, float(seconds)
-        except (ValueError, TypeError):
+            if (kind, its_number, its_place) == ("verdict", number, place) and 0 <= seconds < math.inf:
+                # What UTF-8 cannot hold, such as half a surrogate pair, the ledger cannot either.
+                return Status(status), Reason(reason), detail.encode(errors="replace").decode(), float(seconds)
+        except (ValueError, TypeError, AttributeError):
             pass
         raise WorkerDied("it answered with something that is not this job's verdict")
 

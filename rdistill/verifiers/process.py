@@ -101,9 +101,8 @@ class WorkerProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     async def kill(self) -> None:
-        """SIGKILL the process and its group, and reap it."""
-        if self._process.returncode is None:
-            self._signal()
+        """SIGKILL the process and its group, and reap it. One that has left by itself may have left children."""
+        self._signal()
         await self._process.wait()
         self._drain.cancel()
         await asyncio.gather(self._drain, return_exceptions=True)

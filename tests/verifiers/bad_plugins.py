@@ -148,3 +148,17 @@ class PrintsALittle(Bad):
 
 class NotAVerifier:
     pass
+
+
+class RaisesHalfACharacter(Bad):
+    def check(self, problem, sample):
+        raise ValueError("no \ud800 luck")
+
+
+class LeavesAChild(Bad):
+    """Its child holds the pipes, and would run on."""
+
+    def check(self, problem, sample):
+        if os.fork():
+            os._exit(1)
+        time.sleep(60)

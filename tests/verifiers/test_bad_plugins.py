@@ -38,6 +38,7 @@ def test_bad_plugin_is_unverifiable_and_alone(name, make, judge_all):
     assert [v.status for v in wrong] == [Status.FAIL, Status.UNVERIFIABLE, Status.PASS]
     assert right[1].detail and len(right[1].detail) <= 1000
     assert right[1].reason in (Reason.VERIFIER_ERROR, Reason.TIMEOUT, Reason.RESOURCE_LIMIT)
+    assert all(verdict.model_dump_json() for verdict in (*right, *wrong))
 
 
 def test_what_a_plugin_prints_goes_nowhere(make, judge_all, capfd):
@@ -91,3 +92,19 @@ def test_no_process_is_left(make):
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_a_process_that_left_by_itself_leaves_no_child_and_no_descriptor(make):
+    async def work() -> tuple[list[int], int, int]:
+        async with VerifierPool([spec("LeavesAChild")], workers=1, timeout_s=0.3) as pool:
+            before, groups = len(os.listdir("/proc/self/fd")), [w._process.pid for w in pool._lanes[0].alive]
+            await pool.check(*make("7", "#### 7"))
+            await pool.check(*make("7", "#### 7"))  # by another process: the first is gone
+            await pool._lanes[0].idle.get()
+            return groups, before, len(os.listdir("/proc/self/fd"))
+
+    groups, before, after = asyncio.run(work())
+    assert groups and after <= before
+    for group in groups:
+        with pytest.raises(ProcessLookupError):
+            os.killpg(group, 0)

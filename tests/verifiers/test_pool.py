@@ -156,3 +156,17 @@ def test_quick_checks_are_quick(make):
             return len(pairs) / (time.monotonic() - start)
 
     assert asyncio.run(work()) > 500  # 12,000 alone on two cores; others may be using them
+
+
+def test_a_check_that_outlives_the_pool_starts_no_process(make, sleeps):
+    async def work() -> tuple[set, list]:
+        async with VerifierPool([VerifierSpec(name=sleeps)], workers=1, timeout_s=30) as pool:
+            late = [asyncio.create_task(pool.check(*make("30", "x"))) for _ in range(2)]
+            await asyncio.sleep(0.1)
+        found = await asyncio.wait_for(asyncio.gather(*late, return_exceptions=True), 5)
+        return pool._lanes[0].alive, found
+
+    alive, (running, waiting) = asyncio.run(work())
+    assert not alive
+    assert running[0].reason is Reason.VERIFIER_ERROR
+    assert isinstance(waiting, VerifierError)
