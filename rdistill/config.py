@@ -406,11 +406,16 @@ class DpoConfig(TrainConfig):
     batch_size: Positive = 16
     micro_batch_size: Positive = 4
     beta: Annotated[float, Field(gt=0)] = 0.1
-    """How strongly the student is held to the reference."""
-    loss: Literal["sigmoid", "ipo"] = "sigmoid"
-    """Of DPO (sigmoid) or of IPO."""
+    """How strongly the student is held to the reference; in `simpo` the scale of its reward, 2 to 2.5 in the paper."""
+    loss: Literal["sigmoid", "robust", "ipo", "simpo"] = "sigmoid"
+    """Of DPO (`sigmoid`; `robust` where some pairs are the wrong way round), IPO or SimPO, which needs no reference."""
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    """Assumed share of pairs that are the wrong way round (sigmoid only)."""
+    """Assumed share of pairs that are the wrong way round (not in `ipo`): `sigmoid` and `simpo` learn them less surely,
+    `robust` corrects the loss for them."""
+    simpo_gamma: Annotated[float, Field(ge=0)] = 0.5
+    """Margin that `simpo` wants between the rewards of chosen and rejected."""
+    ld_alpha: Fraction | None = None
+    """Weight of the tokens by which one side is longer than the other (LD-DPO), in `sigmoid` and `robust`; null: 1."""
     nll_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the chosen answer's negative log-likelihood (an anchor against likelihood collapse)."""
 

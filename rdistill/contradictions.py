@@ -26,6 +26,7 @@ def contradictions(config: "Config") -> Iterator[str]:
         yield f"answer.marker={config.answer.marker!r} begins or ends with blanks; use visible text such as '####'"
     yield from _lengths_disagree(config)
     yield from _weights_disagree(config)
+    yield from _preferences_disagree(config)
     yield from _verifiers_disagree(config)
     for field, values in _choices(config).items():
         if twice := next((v for v in values if values.count(v) > 1), None):
@@ -54,6 +55,18 @@ def _weights_disagree(config: "Config") -> Iterator[str]:
             f"sft.multitask_lambda={config.sft.multitask_lambda:g} weighs mode 'direct' against others, but "
             f"select.modes={sorted(modes)}; add what is missing, or take it out"
         )
+
+
+def _preferences_disagree(config: "Config") -> Iterator[str]:
+    dpo = config.dpo
+    if dpo.loss == "robust" and not dpo.label_smoothing:
+        yield "dpo.loss=robust with dpo.label_smoothing=0 is sigmoid; set the share of pairs that may be wrong"
+    if dpo.loss == "ipo" and dpo.label_smoothing:
+        yield f"dpo.label_smoothing={dpo.label_smoothing:g} means nothing with dpo.loss=ipo; take it out"
+    if dpo.loss != "simpo" and dpo.simpo_gamma != type(dpo)().simpo_gamma:
+        yield f"dpo.simpo_gamma={dpo.simpo_gamma:g} means nothing with dpo.loss={dpo.loss}; take it out"
+    if dpo.ld_alpha is not None and dpo.loss in ("ipo", "simpo"):
+        yield f"dpo.ld_alpha={dpo.ld_alpha:g} cannot help dpo.loss={dpo.loss}, a mean over tokens; take it out"
 
 
 def _verifiers_disagree(config: "Config") -> Iterator[str]:

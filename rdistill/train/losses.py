@@ -85,7 +85,7 @@ def dpo_loss(
     ref_rejected_B: torch.Tensor,
     *,
     beta: float,
-    kind: Literal["sigmoid", "ipo"] = "sigmoid",
+    kind: Literal["sigmoid", "robust", "ipo"] = "sigmoid",
     label_smoothing: float = 0.0,
     chosen_tokens_B: torch.Tensor | None = None,
     rejected_tokens_B: torch.Tensor | None = None,
@@ -94,10 +94,12 @@ def dpo_loss(
 
     Shapes: every tensor (B,) float32. Units: nats, summed over completion tokens (not averaged); `ipo` divides each
     side by its number of tokens, as TRL does on the IPO authors' advice, and needs `*_tokens_B`.
+    `label_smoothing` is the assumed share of pairs that are the wrong way round: `sigmoid` spreads the label
+    (conservative DPO), `robust` corrects for it, so that its mean over such pairs is the loss of the right ones.
     Returns: loss_B, and margin_B, beta-scaled, nats.
     Raises: ValueError if the shapes differ, beta <= 0, or `ipo` has no token counts or is smoothed.
-    Source: Rafailov et al. 2023, arXiv:2305.18290, eq. 7; Azar et al. 2023, arXiv:2310.12036, eq. 17; conservative
-    DPO (label smoothing): Mitchell 2023.
+    Source: Rafailov et al. 2023, arXiv:2305.18290, eq. 7; Azar et al. 2023, arXiv:2310.12036, eq. 17; conservative:
+    Mitchell 2023; robust: Chowdhury et al. 2024, arXiv:2403.00409.
     """
     shapes = {tuple(t.shape) for t in (policy_chosen_B, policy_rejected_B, ref_chosen_B, ref_rejected_B)}
     if len(shapes) > 1:
@@ -106,13 +108,57 @@ def dpo_loss(
         raise ValueError(f"beta={beta} must be above 0")
     chosen_B, rejected_B = policy_chosen_B - ref_chosen_B, policy_rejected_B - ref_rejected_B
     margin_B = beta * (chosen_B - rejected_B)
-    if kind == "sigmoid":
-        flipped_B = F.logsigmoid(-margin_B) * label_smoothing if label_smoothing else 0.0
-        return -F.logsigmoid(margin_B) * (1 - label_smoothing) - flipped_B, margin_B
+    if kind != "ipo":
+        return label_nll(margin_B, label_smoothing, robust=kind == "robust"), margin_B
     if chosen_tokens_B is None or rejected_tokens_B is None or label_smoothing:
         raise ValueError("loss 'ipo' needs chosen_tokens_B and rejected_tokens_B, and takes no label smoothing")
     per_token_B = chosen_B / chosen_tokens_B.clamp(min=1) - rejected_B / rejected_tokens_B.clamp(min=1)
     return (per_token_B - 1 / (2 * beta)) ** 2, margin_B
+
+
+def label_nll(score_B: torch.Tensor, label_smoothing: float, robust: bool = False) -> torch.Tensor:
+    """-log sigmoid(score) where labels are wrong with probability `label_smoothing`, spread or corrected (`robust`)."""
+    clean_B = -F.logsigmoid(score_B)
+    if not label_smoothing:
+        return clean_B
+    flipped_B = -F.logsigmoid(-score_B) * label_smoothing
+    if robust:
+        return (clean_B * (1 - label_smoothing) - flipped_B) / (1 - 2 * label_smoothing)
+    return clean_B * (1 - label_smoothing) + flipped_B
+
+
+def simpo_loss(
+    policy_chosen_B: torch.Tensor,
+    policy_rejected_B: torch.Tensor,
+    chosen_tokens_B: torch.Tensor,
+    rejected_tokens_B: torch.Tensor,
+    *,
+    beta: float,
+    gamma: float,
+    label_smoothing: float = 0.0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """SimPO loss of each preference pair: no reference, mean log-probability per token, a margin of `gamma` to reach.
+
+    Shapes: every tensor (B,) float32. Units: nats, summed over completion tokens.
+    Returns: loss_B, and margin_B, beta-scaled, gamma not taken off.
+    Source: Meng et al. 2024, arXiv:2405.14734, eq. 6.
+    """
+    chosen_B = policy_chosen_B / chosen_tokens_B.clamp(min=1)
+    margin_B = beta * (chosen_B - policy_rejected_B / rejected_tokens_B.clamp(min=1))
+    return label_nll(margin_B - gamma, label_smoothing), margin_B
+
+
+def length_weights(owners_N: torch.Tensor, num_sequences: int, alpha: float) -> torch.Tensor:
+    """Weight of each token in length-desensitised DPO, (N,): 1 up to the length of the shorter side, `alpha` beyond.
+
+    Sequences are (chosen, rejected) in turn, and `owners_N`, the sequence of each token, ascends.
+    Source: Liu et al. 2024, arXiv:2409.06411.
+    """
+    tokens_S = torch.bincount(owners_N, minlength=num_sequences)
+    shorter_S = tokens_S.view(-1, 2).amin(1).repeat_interleave(2)
+    starts_S = tokens_S.cumsum(0) - tokens_S
+    place_N = torch.arange(len(owners_N), device=owners_N.device) - starts_S[owners_N]
+    return torch.where(place_N < shorter_S[owners_N], 1.0, alpha)
 
 
 def nll_anchor(policy_chosen_B: torch.Tensor, chosen_tokens_B: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,7 @@ from rdistill.train.data import TokenData
 
 
 class Reference:
-    """Summed log-probability of each pair's (chosen, rejected) under the SFT model: `values_B2`, float32, nats."""
+    """What DPO compares of each pair's (chosen, rejected), under the SFT model: `values_B2`, float32, nats."""
 
     def __init__(self, run: RunFolder, config: DpoConfig, data: TokenData) -> None:
         self.path = run.stage("dpo") / "reference.safetensors"
@@ -56,7 +56,7 @@ class Reference:
     def fingerprint(self) -> str:
         """Changes whenever the values could."""
         tokens = [[list(s) for s in g] for g in self.data.groups]
-        return content_id("reference", folder_digest(self.model), self.config.dtype, tokens)
+        return content_id("reference", folder_digest(self.model), self.config.dtype, self.config.ld_alpha, tokens)
 
 
 def compute(trainer: Any) -> torch.Tensor:
@@ -66,9 +66,9 @@ def compute(trainer: Any) -> torch.Tensor:
     model.eval()
     with torch.no_grad():
         for batch in itertools.islice(trainer.get_train_dataloader(), trainer.batches_per_epoch):
-            logps_B2, _ = trainer.sums(model, trainer._prepare_inputs(batch))
+            sums = trainer.sums(model, trainer._prepare_inputs(batch))
             if batch.rows != (-1,):
-                values_B2[list(batch.rows)] = logps_B2.float().cpu()
+                values_B2[list(batch.rows)] = sums.compared_B2.float().cpu()
     model.train()
     return trainer.accelerator.reduce(values_B2.to(trainer.args.device), "sum").cpu()
 

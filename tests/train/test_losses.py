@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from rdistill.train.losses import dpo_loss, nll_anchor, sequence_sums, span_loss, token_logps
+from rdistill.train.losses import (
+    dpo_loss,
+    length_weights,
+    nll_anchor,
+    sequence_sums,
+    simpo_loss,
+    span_loss,
+    token_logps,
+)
 
 
 def test_token_logps_equal_log_softmax_and_so_do_their_gradients():
@@ -57,6 +65,29 @@ def test_dpo_ipo_by_hand():
     assert loss.item() == pytest.approx((1 / 2 + 3 / 3 - 1) ** 2)
 
 
+def test_dpo_robust_by_hand_is_right_on_average():
+    chosen, rejected, ref = torch.tensor([-1.0]), torch.tensor([-5.0]), torch.tensor([-2.0])
+    options = {"beta": 0.5, "kind": "robust", "label_smoothing": 0.1}
+    right, _ = dpo_loss(chosen, rejected, ref, ref, **options)
+    wrong, _ = dpo_loss(rejected, chosen, ref, ref, **options)
+    clean, flipped = math.log(1 + math.exp(-2)), math.log(1 + math.exp(2))
+    assert right.item() == pytest.approx((0.9 * clean - 0.1 * flipped) / 0.8)
+    assert (0.9 * right + 0.1 * wrong).item() == pytest.approx(clean)
+
+
+def test_simpo_by_hand():
+    four = [torch.tensor([v]) for v in (-2.0, -6.0, 2.0, 3.0)]
+    loss, margin = simpo_loss(*four, beta=2.0, gamma=0.5)
+    assert margin.item() == pytest.approx(2 * (-1 + 2))
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-1.5)))
+
+
+def test_length_weights_by_hand():
+    owners = torch.tensor([0, 0, 0, 1, 2, 3, 3])
+    assert length_weights(owners, 4, 0.5).tolist() == [1, 0.5, 0.5, 1, 1, 1, 0.5]
+    assert length_weights(owners[:0], 2, 0.5).tolist() == []
+
+
 def test_an_untrained_policy_has_margin_zero():
     same = torch.randn(4)
     loss, margin = dpo_loss(same, same - 1, same, same - 1, beta=0.1)
@@ -70,17 +101,37 @@ def test_nll_anchor_and_sums_by_hand():
     assert nll_anchor(torch.tensor([-6.0]), torch.tensor([3.0])).tolist() == [2.0]
 
 
-@pytest.mark.parametrize("kind", ["sigmoid", "ipo"])
+@pytest.mark.parametrize("kind", ["sigmoid", "robust", "ipo"])
 def test_dpo_passes_gradcheck_in_float64(kind):
     torch.manual_seed(2)
     tensors = [torch.randn(3, dtype=torch.float64, requires_grad=True) for _ in range(4)]
     counts = torch.tensor([2.0, 3.0, 4.0], dtype=torch.float64)
-    options = {"beta": 0.3, "kind": kind, "label_smoothing": 0.1 if kind == "sigmoid" else 0.0}
+    options = {"beta": 0.3, "kind": kind, "label_smoothing": 0.0 if kind == "ipo" else 0.1}
 
     def mean_loss(*parts):
         return dpo_loss(*parts, **options, chosen_tokens_B=counts, rejected_tokens_B=counts)[0].mean()
 
     assert torch.autograd.gradcheck(mean_loss, tensors)
+
+
+def test_simpo_passes_gradcheck_in_float64():
+    torch.manual_seed(3)
+    sides = [torch.randn(3, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    counts = torch.tensor([2.0, 3.0, 4.0], dtype=torch.float64)
+    options = {"beta": 2.0, "gamma": 0.7, "label_smoothing": 0.1}
+    assert torch.autograd.gradcheck(lambda *s: simpo_loss(*s, counts, counts + 1, **options)[0].mean(), sides)
+
+
+def test_length_desensitised_dpo_passes_gradcheck_in_float64():
+    torch.manual_seed(4)
+    owners, reference = torch.tensor([0, 0, 0, 1, 2, 3, 3]), torch.randn(2, 2, dtype=torch.float64)
+    logps = torch.randn(7, dtype=torch.float64, requires_grad=True)
+
+    def mean_loss(values):
+        sums = sequence_sums(length_weights(owners, 4, 0.3) * values, owners, 4).view(-1, 2)
+        return dpo_loss(*sums.unbind(1), *reference, beta=0.3)[0].mean()
+
+    assert torch.autograd.gradcheck(mean_loss, logps)
 
 
 def test_dpo_refuses_what_makes_no_sense():

@@ -87,6 +87,19 @@ def test_a_second_dpo_reads_its_reference_back(one_rank):
     assert RunFolder(root).read_result("dpo")["reference_reused"]
 
 
+def test_simpo_on_two_ranks_computes_no_reference_and_says_what_it_lost(one_rank):
+    root = one_rank[0]
+    stored = RunFolder(root).stage("dpo") / "reference.safetensors"
+    stored.unlink(missing_ok=True)
+    lines = start(root, "dpo", **EXACT, ranks=2, loss="simpo", beta=2.0, learning_rate=0.05)
+    assert not stored.exists()
+    assert "chosen_logp_drift" not in lines[0]
+    result = RunFolder(root).read_result("dpo")
+    lost = lines[0]["chosen_logp_per_token"] - lines[-1]["chosen_logp_per_token"]
+    assert len(result["warnings"]) == (lost > 0.1)
+    assert "reference_seconds" not in result
+
+
 @pytest.mark.parametrize("settings", ["zero3", "cpu"])
 def test_lora_and_zero3_save_every_tensor_merged(one_rank, tmp_path, settings):
     deepspeed = str(ROOT / "configs" / "deepspeed" / f"{settings}.json")
