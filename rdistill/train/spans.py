@@ -71,9 +71,11 @@ def render(
     if max_length is not None and len(ids) > max_length:
         raise SpanError("TOO_LONG", f"{len(ids)} tokens, max_length is {max_length}; raise it, or drop the row")
     for turn in turns:
-        if any(start < turn < end for start, end in offsets):
+        prompt = tokenizer(text[:turn], add_special_tokens=False)["input_ids"]
+        if ids[: len(prompt)] != prompt:
             raise SpanError(
-                "TOKEN_STRADDLES_PROMPT", "a token reaches from the prompt into the reply; no leading blanks"
+                "TOKEN_STRADDLES_PROMPT",
+                "the prompt's tokens change when the reply follows; no leading blanks in replies, or another template",
             )
     roles = _roles(text, offsets, regions)
     by_role = weights.model_dump()
@@ -112,35 +114,62 @@ def _locate(
         if not own:
             continue
         if message["role"] == "assistant":
-            cursor, end = _turn(tokenizer, messages, index, text)
-            turns.append(cursor)
+            start, found = _reply(tokenizer, messages, index, own, text)
+            turns.append(start)
         else:
-            end = len(text)
-        content = message.get("content") or ""
-        offset, kept = _find_content(content, text, cursor, end, message["role"])
-        regions += [_Region(offset + max(s.start, kept[0]), offset + min(s.end, kept[1]), s.role) for s in own]
-        cursor = offset + kept[1]
-        if message["role"] == "assistant" and own[-1].end >= kept[1]:
-            regions.append(_end_of_turn(tokenizer, text, cursor, end, own[-1].role))
+            offset, kept = _find_content(message, text, cursor, len(text))
+            found = _regions(own, offset, kept)
+        regions += found
+        cursor = max(region.end for region in found)
     return regions, turns
 
 
-def _turn(tokenizer: Any, messages: list[Message], index: int, text: str) -> tuple[int, int]:
-    """Start and end of an assistant turn in the full text; both ends are proven by rendering the shorter chats."""
+def _reply(
+    tokenizer: Any, messages: list[Message], index: int, own: list[Span], text: str
+) -> tuple[int, list[_Region]]:
+    """Start of an assistant turn, and its regions: whatever the model must write itself, to the end of the turn.
+
+    What the template puts between the generation prompt and the content (a blank, an empty <think> block) belongs to
+    the first span, and the token that ends the turn to the last, if these reach there.
+    """
     before = _template(tokenizer, messages[:index], generate=True)
     through = _template(tokenizer, messages[: index + 1]) if index + 1 < len(messages) else text
-    for part in (before, through):
-        if not text.startswith(part):
-            raise SpanError(
-                "NOT_PREFIX_PRESERVING",
-                f"the chat template writes turn {index} differently when the chat goes on or is generated; "
-                "use a template that keeps earlier turns as they were",
-            )
-    return len(before), len(through)
+    rewritten = SpanError(
+        "NOT_PREFIX_PRESERVING",
+        f"the chat template writes turn {index} differently when the chat goes on or is generated; "
+        "use a template that keeps earlier turns as they were",
+    )
+    if not text.startswith(before):
+        raise rewritten
+    start, end = len(before), _common_length(through, text)
+    try:
+        offset, kept = _find_content(messages[index], text, start, end)
+        turn_end = _end_of_turn(tokenizer, text, offset + kept[1], end)
+    except SpanError:
+        if end < len(through):
+            raise rewritten from None
+        raise
+    regions = _regions(own, offset, kept)
+    if own[0].start <= kept[0]:
+        regions.insert(0, _Region(start, offset + kept[0], own[0].role))
+    if own[-1].end >= kept[1]:
+        regions.append(_Region(offset + kept[1], turn_end, own[-1].role))
+    return start, regions
 
 
-def _find_content(content: str, text: str, start: int, end: int, role: str) -> tuple[int, tuple[int, int]]:
-    """Offset to add to positions in `content`, and the range of it that the template kept (it may strip blanks)."""
+def _common_length(a: str, b: str) -> int:
+    """Characters that two texts begin with alike."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _regions(own: list[Span], offset: int, kept: tuple[int, int]) -> list[_Region]:
+    """The spans of one message as regions of the text, cut to what the template kept of it."""
+    return [_Region(offset + max(s.start, kept[0]), offset + min(s.end, kept[1]), s.role) for s in own]
+
+
+def _find_content(message: Message, text: str, start: int, end: int) -> tuple[int, tuple[int, int]]:
+    """Offset to add to positions in the content, and the range of it that the template kept (it may strip blanks)."""
+    content, role = message.get("content") or "", message["role"]
     stripped = content.strip()
     lead = len(content) - len(content.lstrip())
     for candidate, shift in ((content, 0), (stripped, lead)):
@@ -151,8 +180,8 @@ def _find_content(content: str, text: str, start: int, end: int, role: str) -> t
     raise SpanError("TEXT_LOST", f"the chat template drops or rewrites text of the {role} turn ({shown!r})")
 
 
-def _end_of_turn(tokenizer: Any, text: str, start: int, end: int, role: str) -> _Region:
-    """From the end of the content through the first control token after it."""
+def _end_of_turn(tokenizer: Any, text: str, start: int, end: int) -> int:
+    """Where the first control token after the content ends."""
     special = {str(t) for t in tokenizer.added_tokens_decoder.values() if t.special} | {tokenizer.eos_token or ""}
     ends = [(text.find(t, start, end), len(t)) for t in special if t]
     found = min((e for e in ends if e[0] >= 0), default=None)
@@ -160,7 +189,7 @@ def _end_of_turn(tokenizer: Any, text: str, start: int, end: int, role: str) -> 
         raise SpanError(
             "NO_END_OF_TURN", "the chat template ends the reply with no control token; the model could not stop"
         )
-    return _Region(start, found[0] + found[1], role)
+    return sum(found)
 
 
 def _roles(text: str, offsets: list[tuple[int, int]], regions: list[_Region]) -> list[str | None]:
