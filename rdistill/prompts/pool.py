@@ -44,7 +44,9 @@ def build_problems(config: Config) -> tuple[list[Problem], dict[str, Any]]:
     names = [content_id("cluster", texts[root]) for root in first]
     placed = place([source.split for source, _ in drafts], names, texts, config)
     problems = _problems(drafts, names, placed.split, report)
-    problems += (practice := _told_again(drafts, names, texts, placed.split, config))
+    known = {problem.id for problem in problems}
+    practice = [p for p in _told_again(drafts, names, texts, placed.split, config) if p.id not in known]
+    problems += practice
     sizes = Counter(first)
     report |= {
         "clusters": len(sizes),
@@ -154,7 +156,8 @@ def _problems(
 def _told_again(
     drafts: list[tuple[Source, Draft]], names: list[str], texts: list[str], split: dict[int, Split], config: Config
 ) -> list[Problem]:
-    """Variations of the train rows whose source asks for them, each in its row's cluster; none like a held-out row."""
+    """Variations of the train rows whose source asks for them, each once and in its row's cluster; none like a held-out
+    row."""
     made = [
         (variation, names[row])
         for row, (source, draft) in enumerate(drafts)
@@ -167,7 +170,8 @@ def _told_again(
     )
     taken = set(first[: len(held)])
     kept = [pair for pair, root in zip(made, first[len(held) :], strict=True) if root not in taken]
-    return [_problem(draft, "synthetic", cluster, "train") for draft, cluster in kept]
+    told = [_problem(draft, "synthetic", cluster, "train") for draft, cluster in kept]
+    return list({problem.id: problem for problem in told}.values())
 
 
 def _problem(draft: Draft, pool: Pool, cluster: str, split: Split) -> Problem:

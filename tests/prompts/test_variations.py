@@ -90,6 +90,16 @@ def test_only_train_problems_vary_and_dev_is_the_same_with_and_without(tmp_path:
     assert {p.split for p in made} == {"train"} and {p.cluster for p in made} <= train
 
 
+def test_a_row_that_stands_twice_has_its_variations_once(tmp_path: Path) -> None:
+    config = make_config(tmp_path, variations=2)
+    once, _ = build_problems(config)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(f"{rows.read_text()}\n{rows.read_text()}")
+    twice, report = build_problems(config)
+    assert report["duplicates"] == 9
+    assert [p.id for p in twice] == [p.id for p in once]
+
+
 def test_practice_rows_are_never_held_out(tmp_path: Path) -> None:
     problems, _ = build_problems(make_config(tmp_path, split="practice"))
     assert {p.split for p in problems} == {"train", "test"}
