@@ -19,7 +19,7 @@ class Choice:
     `strict`, only an answer declared after the marker counts."""
 
     name = "choice"
-    version = "1"
+    version = "2"
 
     def __init__(self, *, choices: list[str] | None = None, strict: bool = False) -> None:
         if choices is not None and (len(choices) < 2 or not all(isinstance(c, str) and c.strip() for c in choices)):

@@ -11,15 +11,16 @@ DECLARED = re.compile(r"\b(?:answer|choice|option)(?: choice| option)?(?:\s+is\b
 SENTENCE_END = re.compile(r"(?<![\s(\[*][A-Za-z])(?<!^[A-Za-z])[.!?](?=[\s*\"']|$)")
 REASON = re.compile(r"[,;]?\s*\b(?:because|since|as it|as they|which|due to|given that)\b.*", re.IGNORECASE | re.DOTALL)
 MARKUP = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\b|\\boxed|[*_`$\\{}\"“”]")
-# A letter that names an option: in brackets; after "option"; or a capital before a mark, a joining word or the end.
+# A letter that names an option: in brackets; after "option"; a capital before a mark, a joining word, another, the end.
 NAMED = re.compile(
     r"[(\[]([A-Za-z])[)\]]"
     r"|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)s?\s+([A-Za-z])(?![\w'’])"
-    r"|(?<![\w'’.])([A-Z])(?=[).:,;/&]|\s*$|\s+(?:or|and|nor|is|but|not|also|vs|over|than)\b)"
+    r"|(?<![\w'’.])([A-Z])(?=[).:,;/&|?]|\s*$|\s+(?:or|and|nor|is|but|not|also|vs|over|than|then)\b|[-–>\s]+[A-Z](?![\w'’]))"
 )
 DOUBT = re.compile(
     r"\b(?:maybe|perhaps|possibly|probably|might|may be|could be|either|neither|not|never|except|unsure|uncertain|"
-    r"guess(?:ing)?|isn['’]?t|cannot|can['’]?t|don['’]?t know|unclear|undecided|hard to say)\b",
+    r"guess(?:ing)?|anything but|other than|rule[sd]? out|opposite of|isn['’]?t|cannot|can['’]?t|don['’]?t know|"
+    r"unclear|undecided|hard to say)\b",
     re.IGNORECASE,
 )
 
