@@ -4,6 +4,7 @@ import time
 
 import pytest
 from rdistill.verifiers.math import Math
+from rdistill.verifiers.math.clean import clean
 from rdistill.verifiers.math.extract import boxes
 from rdistill.verifiers.math.quantity import parse_quantity, same_quantity
 from rdistill.verifiers.math.symbolic import is_simple
@@ -109,3 +110,9 @@ def test_time_grows_with_the_length_of_the_text_no_faster(make, shape):
     small, large = seconds(100_000), seconds(1_000_000)
     assert large < max(0.2, 20 * small), f"{small:.3f} s for 100 kB, {large:.3f} s for 1 MB"
     assert large < 2
+
+
+def test_a_long_blank_costs_nothing():
+    start = time.process_time()
+    assert clean("\\x {" + " " * 3900 + "y}") == "\\x {  y}"
+    assert time.process_time() - start < 1

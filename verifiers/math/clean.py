@@ -21,6 +21,8 @@ ARRAY = re.compile(r"\\begin\{array\}\s*\{[lcr| ]*\}(.*?)\\end\{array\}", re.DOT
 CASES = re.compile(r"\\begin\{cases\}(.*?)\\end\{cases\}", re.DOTALL)
 BRACKETED_MATRIX = re.compile(r"[(\[]\s*\\begin\{matrix\}(.*?)\\end\{matrix\}\s*[)\]]", re.DOTALL)
 ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|([0-9]+|[A-Za-z]))")
+LONG_BLANK = re.compile(r" {3,}")
+"""Patterns with a blank on both sides of what they look for take cubic time in a long one."""
 INLINE_MATHS = re.compile(r"\$([^$]+)\$(?![0-9])")
 LOOSE_SPACE = re.compile(r"(?<![0-9]) | (?![0-9])")
 ROW_END, DOLLAR = "\ue000", "\ue001"  # private characters, which answers with a meaning never hold
@@ -81,6 +83,7 @@ def _clean(text: str) -> str | None:
         return None
     text = unwrap(text.replace("\\$", DOLLAR)).replace(DOLLAR, "$")
     if "\\" in text or "°" in text:
+        text = LONG_BLANK.sub("  ", text)
         text = DEGREES.sub(" degrees", text.replace("\\\\", ROW_END))
         text = SIZE_COMMAND.sub("", text)
         for old, new in REPLACED:
