@@ -24,6 +24,8 @@ PROPERTY = {
     "inputs": [[1], [5]],
     "check": "def check(args, result):\n    return result > args[0]",
 }
+CHECKED_BY_COUNT = PROPERTY | {"check": "def check(args, result):\n    return 1"}
+CHECKED_BY_SIZE = PROPERTY | {"check": "def check(args, result):\n    return bool([1] * result)"}
 STDIO = {"kind": "stdio", "cases": [{"stdin": "1\n", "stdout": "2\n"}]}
 
 
@@ -38,6 +40,8 @@ STDIO = {"kind": "stdio", "cases": [{"stdin": "1\n", "stdout": "2\n"}]}
         (PROPERTY, "def f(n): return n + 2", "pass", Reason.OK),
         (PROPERTY, "def f(n): return float('inf')", "pass", Reason.OK),
         (PROPERTY, "def f(n): return n + (n < 5)", "fail", Reason.WRONG_ANSWER),
+        (CHECKED_BY_COUNT, "def f(n): return n", "unverifiable", Reason.BAD_GOLD),
+        (CHECKED_BY_SIZE, "def f(n): return 2**40", "unverifiable", Reason.RESOURCE_LIMIT),
         (PROPERTY, "def f(n): return 'x'", "fail", Reason.WRONG_ANSWER),
         (PROPERTY, "def f(n): return 10 ** 5000", "fail", Reason.WRONG_ANSWER),
         (PROPERTY, "def f(n): n / 0", "fail", Reason.RUNTIME_ERROR),

@@ -34,7 +34,7 @@ class Code:
     """Verifier of programs and functions. `timeout_s` is for all cases of a sample together."""
 
     name = "code"
-    version = "2"
+    version = "3"
 
     def __init__(self, timeout_s: float = 4.0, memory_mb: int = 512) -> None:
         self.sandbox = Sandbox(timeout_s=timeout_s, memory_mb=memory_mb)
@@ -129,7 +129,12 @@ class Code:
             reason = _UNVERIFIABLE.get(judged.status, Reason.BAD_GOLD)
             return unverifiable(self, sample, reason, f"gold.check did not run: {judged.detail}")
         for number, (outcome, holds) in enumerate(zip(run.outcomes, judged.outcomes, strict=True), 1):
-            if holds.value is not True:
+            if holds.is_limit:
+                return self._raised(sample, holds, f"gold.check of input {number}")
+            if holds.error is None and type(holds.value) is not bool:
+                detail = f"gold.check of input {number} gave {shorten(holds.value)}, expected True or False"
+                return unverifiable(self, sample, Reason.BAD_GOLD, detail)
+            if not holds.value:
                 detail = f"input {number}: {shorten(outcome.value)} does not hold ({holds.error or holds.value})"
                 return failed(self, sample, Reason.WRONG_ANSWER, detail)
         return passed(self, sample, f"{len(calls)} inputs")
