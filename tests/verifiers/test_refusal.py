@@ -58,16 +58,16 @@ def test_a_refusal_hidden_behind_an_answer_is_still_a_limit_only():
     "text", ["I can't help. ", "I ", "I can ", '"', "```", "as an AI ", "sorry ", "but ", "a", "I really "]
 )
 def test_it_is_linear(make, text):
-    start = time.perf_counter()
+    start = time.process_time()
     Refusal().check(*make("full", text * 50_000))
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize("text", ["no      " * 50 + "x", "um, . , " * 50 + "I", "A" + " " * 100_000 + "b"])
 def test_blanks_and_marks_between_words_cost_nothing(text):
-    start = time.perf_counter()
+    start = time.process_time()
     assert refusal_level(text)[0] == "none"
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @settings(max_examples=300, deadline=None)
