@@ -1,15 +1,37 @@
-"""Checkpoints inside a training stage: used again only by the very same training, removed when the model is saved."""
+"""Checkpoints inside a training stage: sealed when written, proven before they are used, removed with the stage.
 
+    RUN/stages/STAGE/checkpoints/  step-20/  step-40/{MANIFEST.json, ...}  latest
+
+transformers and DeepSpeed write their files to `checkpoint-N`, which counts for nothing. When every rank is done, rank
+0 writes MANIFEST.json (size and SHA-256 of each file, identity, step), syncs it all to the disk, renames the folder to
+`step-N` and replaces `latest`. A stage goes on from the newest `step-N` that still is what its manifest says; a
+damaged one is set aside, loudly. Only the very same training uses a checkpoint (`training_identity`).
+"""
+
+import hashlib
 import json
+import os
 import shutil
+import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from transformers import TrainerCallback
+
+from rdistill.errors import TrainError
 from rdistill.records import content_id
-from rdistill.run import write_durable
+from rdistill.run import sync_folder, write_durable
 
 # What may differ between a killed stage and the one that goes on.
 FREE = {"log_every", "save_every"}
+KEEP = 2
+MANIFEST = "MANIFEST.json"
+LATEST = "latest"
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint that is not what its manifest says; the message names the file."""
 
 
 def training_identity(trainer: Any, stage: str, seed: int) -> str:
@@ -20,28 +42,190 @@ def training_identity(trainer: Any, stage: str, seed: int) -> str:
 
 
 def usable_checkpoint(trainer: Any, identity: str) -> Path | None:
-    """The newest checkpoint of this very training, or None; rank 0 clears away what belongs to another one."""
-    from transformers.trainer_utils import get_last_checkpoint
+    """The newest whole checkpoint of this very training, or None; those that it writes from now on are sealed.
+
+    Every rank must call. Rank 0 decides, and clears away what is unfinished or belongs to another training.
+    """
+    from accelerate.utils import broadcast_object_list
 
     folder = Path(trainer.args.output_dir)
-    marker = folder / "identity.json"
-    if trainer.is_world_process_zero() and _read(marker) != identity:
-        shutil.rmtree(folder, ignore_errors=True)
-        write_durable(marker, json.dumps(identity))
-    trainer.accelerator.wait_for_everyone()
-    found = get_last_checkpoint(str(folder))
-    return Path(found) if found else None
+    found: list[str | None] = [None]
+    if trainer.is_world_process_zero():
+        newest = newest_whole(folder, identity)
+        found = [str(newest) if newest else None]
+    broadcast_object_list(found)
+    trainer.add_callback(SealCheckpoints(trainer, identity))
+    return Path(found[0]) if found[0] else None
+
+
+class SealCheckpoints(TrainerCallback):
+    """Makes whole checkpoints of what transformers and DeepSpeed wrote."""
+
+    def __init__(self, trainer: Any, identity: str) -> None:
+        self.trainer, self.identity = trainer, identity
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Stop while nothing is written yet if the next checkpoint would not fit."""
+        if control.should_save:
+            check_space(Path(args.output_dir))
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.accelerator.wait_for_everyone()
+        if self.trainer.is_world_process_zero():
+            folder = Path(args.output_dir)
+            try:
+                sync_file(self.trainer.metrics_path)
+                seal(folder / f"checkpoint-{state.global_step}", state.global_step, self.identity)
+            except OSError as error:
+                raise TrainError(
+                    f"{folder}: the checkpoint of step {state.global_step} could not be written ({error}); older ones "
+                    "are whole: make room and run again"
+                ) from None
+
+
+def seal(written: Path, step: int, identity: str) -> Path:
+    """Turn a complete folder into the checkpoint `step-N` beside it, and keep the newest `KEEP`.
+
+    Durable at every instant: a kill or a full disk leaves the older checkpoints as they were. Raises OSError.
+    """
+    (written / MANIFEST).unlink(missing_ok=True)
+    paths = sorted(p for p in written.rglob("*") if p.is_file())
+    files = {str(p.relative_to(written)): {"size": p.stat().st_size, "sha256": sha256(p)} for p in paths}
+    for path in paths:
+        sync_file(path)
+    versions = {name: version(name) for name in ("torch", "transformers", "deepspeed")}
+    write_durable(
+        written / MANIFEST, _encode({"step": step, "identity": identity, "versions": versions, "files": files})
+    )
+    for folder in (p for p in written.rglob("*") if p.is_dir()):
+        sync_folder(folder)
+    final = written.with_name(f"step-{step}")
+    if final.exists():
+        shutil.rmtree(final)
+    written.rename(final)
+    sync_folder(final.parent)
+    write_durable(final.parent / LATEST, final.name)
+    for older in _sealed(final.parent)[KEEP:]:
+        shutil.rmtree(older, ignore_errors=True)
+    return final
+
+
+def newest_whole(folder: Path, identity: str) -> Path | None:
+    """The newest checkpoint in `folder` that validates and is of this identity; the rest is cleared away.
+
+    A damaged checkpoint is renamed to `step-N.damaged`, with a line on standard error that says what is wrong with it.
+    """
+    for unfinished in folder.glob("checkpoint-*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+    candidates = _sealed(folder)
+    pointed = _read(folder / LATEST)
+    if pointed and pointed not in [c.name for c in candidates]:
+        _warn(f"{folder / pointed} is gone, though {LATEST} names it; trying an older checkpoint")
+    for checkpoint in candidates:
+        try:
+            manifest = validate(checkpoint)
+        except DamagedCheckpoint as error:
+            _warn(f"{checkpoint} is damaged ({error}); set aside, trying an older one")
+            aside = checkpoint.with_name(f"{checkpoint.name}.damaged")
+            shutil.rmtree(aside, ignore_errors=True)
+            checkpoint.rename(aside)
+            continue
+        if manifest["identity"] == identity:
+            print(f"training goes on after step {manifest['step']}, from {checkpoint}", flush=True)
+            return checkpoint
+        shutil.rmtree(checkpoint)
+    if candidates:
+        _warn(f"{folder} holds no whole checkpoint of this training; it starts from step 0")
+    return None
+
+
+def validate(checkpoint: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint whose every file is as it was sealed. Raises DamagedCheckpoint."""
+    manifest = _manifest(checkpoint)
+    present = {str(p.relative_to(checkpoint)) for p in checkpoint.rglob("*") if p.is_file()} - {MANIFEST}
+    if odd := sorted(present ^ set(manifest["files"])):
+        raise DamagedCheckpoint(f"{odd[0]} is {'unknown to its manifest' if odd[0] in present else 'missing'}")
+    for name, expected in manifest["files"].items():
+        path = checkpoint / name
+        try:
+            if (size := path.stat().st_size) != expected["size"]:
+                raise DamagedCheckpoint(f"{name} has {size} bytes, expected {expected['size']}")
+            if sha256(path) != expected["sha256"]:
+                raise DamagedCheckpoint(f"{name} has other content than was written")
+        except OSError as error:
+            raise DamagedCheckpoint(f"{name} cannot be read: {error}") from None
+    return manifest
+
+
+def check_space(folder: Path) -> None:
+    """Raise TrainError unless twice the newest checkpoint's size is free; nothing is known before the first one."""
+    sealed = _sealed(folder)
+    if not sealed:
+        return
+    needed = 2 * sum(p.stat().st_size for p in sealed[0].rglob("*") if p.is_file())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise TrainError(
+            f"{folder}: {free / 1e9:.2f} GB free, the next checkpoint needs {needed / 1e9:.2f} GB to be safe; "
+            f"make room and run again, it goes on from {sealed[0].name}"
+        )
 
 
 def keep_metrics(path: Path, checkpoint: Path | None) -> None:
-    """Cut the curve back to the checkpoint's step; without one it starts anew."""
+    """Cut the curve back to the checkpoint's step, without a torn last line; with no checkpoint it starts anew."""
     last = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
-    lines = path.read_text().splitlines() if path.exists() and last else []
-    write_durable(path, "".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= last))
+    lines = path.read_text(errors="replace").splitlines() if path.exists() and last else []
+    write_durable(path, "".join(f"{line}\n" for line in lines if 0 < _step(line) <= last))
 
 
-def _read(path: Path) -> Any:
+def sha256(path: Path) -> str:
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def sync_file(path: Path) -> None:
+    """fsync a file that somebody else wrote."""
+    with path.open("rb") as f:
+        os.fsync(f.fileno())
+
+
+def _sealed(folder: Path) -> list[Path]:
+    """Checkpoints, newest first."""
+    found = [p for p in folder.glob("step-*") if p.name[5:].isdigit() and p.is_dir()]
+    return sorted(found, key=lambda p: int(p.name[5:]), reverse=True)
+
+
+def _encode(manifest: dict[str, Any]) -> str:
+    """The only spelling of a manifest, with its own digest: a changed byte shows."""
+    body = json.dumps(manifest, indent=1, sort_keys=True)
+    return f"{body}\n{hashlib.sha256(body.encode()).hexdigest()}\n"
+
+
+def _manifest(checkpoint: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+        text = (checkpoint / MANIFEST).read_text()
+        manifest = json.loads(text[: text.rindex("}") + 1])
+    except (OSError, ValueError) as error:
+        raise DamagedCheckpoint(f"{MANIFEST} cannot be read: {error}") from None
+    if not isinstance(manifest, dict) or text != _encode(manifest):
+        raise DamagedCheckpoint(f"{MANIFEST} has other content than was written")
+    return manifest
+
+
+def _step(line: str) -> int:
+    """Step of a line of the curve; 0 for half a line."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
+        return 0
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
         return None
+
+
+def _warn(message: str) -> None:
+    print(f"WARNING: {message}", file=sys.stderr, flush=True)

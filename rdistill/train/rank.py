@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,8 +40,6 @@ def main(name: str, stage: Callable[[RunFolder, Config], None], argv: list[str] 
         prepare_process()
         run, began = RunFolder(config.run_dir), time.monotonic()
         by_hand = os.environ["RANK"] == "0" and not os.environ.get(WATCH_STDIN)
-        if by_hand:
-            run.metrics(name).unlink(missing_ok=True)
         stage(run, config)
         if by_hand:
             record_done(name, run, config, time.monotonic() - began)
@@ -49,6 +48,10 @@ def main(name: str, stage: Callable[[RunFolder, Config], None], argv: list[str] 
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except Exception:
+        # Told here, so that `leave` ends the process: a failing destructor would have the last word in the log.
+        traceback.print_exc()
+        return 1
     finally:
         leave_group()
     return 0
