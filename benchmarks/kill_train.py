@@ -8,8 +8,8 @@ checkpoint; when the training is done, its curve and its model must equal the un
 training begins, until there were enough kills. Then each file of a real checkpoint is deleted, cut and bit-flipped:
 every time the one before must be chosen, with a warning.
 Lives are forked from one process that has imported the libraries, which saves half a minute of imports each.
-Prints {"kills", "kills_while_saving", "resumed", "wrong_resumes", "trainings", "identical", "damaged", ...}; exits 1 on
-any difference.
+Prints {"kills", "kills_while_saving", "resumed", "wrong_resumes", "trainings", "identical", "damaged", ...};
+exits 1 on any difference.
 """
 
 import argparse
@@ -48,6 +48,10 @@ class Found:
     kills: int = 0
     kills_while_saving: int = 0
     resumed: int = 0
+    from_step_0: int = 0
+    """Lives that found no checkpoint yet."""
+    after_the_end: int = 0
+    """Lives that found the result written and its checkpoints half removed: they train anew."""
     wrong_resumes: list[str] = field(default_factory=list)
     trainings: int = 0
     differing: int = 0
@@ -79,8 +83,11 @@ def ended(pid: int) -> bool:
     return bool(found)
 
 
-def newest(run: RunFolder) -> int:
-    """Step of the newest sealed checkpoint; 0 without any."""
+def newest(run: RunFolder) -> int | None:
+    """Step of the newest sealed checkpoint; 0 without any, None where the training is over."""
+    if run.read_result("sft"):
+        run.result("sft").unlink()
+        return None
     folder = run.stage("sft") / "checkpoints"
     return max((int(p.name[5:]) for p in folder.glob("step-*") if p.name[5:].isdigit()), default=0)
 
@@ -120,8 +127,13 @@ def kill_once(config: Path, run: RunFolder, steps: int, dice: random.Random, fou
     return True
 
 
-def judge_resume(expected: int, actual: int, found: Found) -> None:
+def judge_resume(expected: int | None, actual: int, found: Found) -> None:
+    """Count where a life went on; `expected` is None after a life that was killed when its training was over."""
+    if expected is None:
+        found.after_the_end += 1
+        return
     found.resumed += actual > 0
+    found.from_step_0 += actual == 0
     if actual != expected:
         found.wrong_resumes.append(f"after step {actual}, expected {expected}")
 
