@@ -32,7 +32,8 @@ Model = tuple[str, str | None]
 """A model and its revision."""
 Answer = Callable[[Problem], Awaitable[Sample]]
 TEACHER_MODES: dict[str, StudentMode] = {"rationale": "explain", "critique_revise": "explain", "tool_trace": "tool"}
-FORM_VERIFIERS = ("format", "length")
+FORM_VERIFIERS = ("format", "length", "steps")
+"""They judge how an answer was reached or written; an answer alone, in `direct`, has no steps."""
 ENDPOINT: Model = ("", None)
 
 

@@ -213,6 +213,7 @@ def test_form_alone_does_not_decide_unless_nothing_else_does() -> None:
         return [s.name for s in answer_verifiers(make_config(verify={"verifiers": list(specs)}))]
 
     assert names({"name": "math"}, {"name": "format"}, {"name": "code", "required": False}) == ["math"]
+    assert names({"name": "steps"}, {"name": "math"}) == ["math"], "an answer alone has no steps"
     assert names({"name": "format"}) == ["format"]
     assert names({"name": "agreement"}, {"name": "math"}) == ["math"], "it has no word on one answer alone"
 
