@@ -96,7 +96,7 @@ OVERRIDES = {
     "bad yaml in a value": (["teacher.system='open"], ["teacher.system", "mend it"]),
     "two origins": (["prompts.sources.0.task=word_problems"], ["prompts.sources.0", "exactly one of path, hub, task"]),
     "task without a size": (["prompts.sources=[{task: word_problems}]"], ["prompts.sources.0", "needs a size"]),
-    "unknown task": (["prompts.sources=[{task: sudoku_9, size: 5}]"], ["'sudoku_9'", "known: arithmetic, word_problems"]),
+    "unknown task": (["prompts.sources=[{task: sudoku_9, size: 5}]"], ["'sudoku_9'", "known: arithmetic, "]),
     "endpoint without address": (["teacher.engine=openai"], ["base_url", "e.g."]),
     "tools taken away": (["teacher.mode=tool_trace", "teacher.tools=[]"], ["tools", "e.g."]),
     "tool mode without traces": (["select.modes=[tool]"], ["select.modes", "teacher.mode=rationale", "tool_trace"]),
