@@ -169,7 +169,7 @@ def test_gold_that_does_not_fit_its_format_is_refused(value, gold_format):
 
 
 def test_unknown_tasks_and_options_name_what_there_is(tmp_path):
-    with pytest.raises(ConfigError, match="unknown task 'poems'; known: word_problems, reasoning_gym:NAME"):
+    with pytest.raises(ConfigError, match="unknown task 'poems'; known: arithmetic, word_problems, reasoning_gym:NAME"):
         build_problems(make_config(tmp_path, {"task": "poems", "size": 5}))
     for options in ({"max_number": 1}, {"operations": ["divide"]}, {"colour": 1}, {"operations": 5}, {"size": 3}):
         with pytest.raises(ConfigError):
