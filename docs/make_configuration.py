@@ -19,7 +19,7 @@ PAGE = Path(__file__).parent / "configuration.md"
 HEAD = """\
 # Configuration
 
-<!-- Written by docs/make_configuration.py from rdistill/config.py; edit the docstrings there. -->
+<!-- Written by docs/make_configuration.py from rdistill/sections and rdistill/config.py; edit the docstrings there. -->
 
 A run is one YAML file. `rdistill init` writes one to start from, `rdistill check FILE` validates it, and every command
 that takes a config also takes changes to it:

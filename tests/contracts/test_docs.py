@@ -43,7 +43,7 @@ def test_configuration_is_up_to_date():
     spec.loader.exec_module(module)
     page = (DOCS / "configuration.md").read_text()
     assert page == module.page(), "run: python docs/make_configuration.py"
-    assert "|  |" not in page, "a field of rdistill/config.py has no docstring"
+    assert "|  |" not in page, "a field of the config has no docstring"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
@@ -67,7 +67,7 @@ def test_yaml_in_the_docs_validates(text, tmp_path):
         shown = merged(yaml.safe_load(STARTER), shown)
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(shown))
-    load_config(path)
+    assert load_config(path).name == shown["name"]
 
 
 def test_the_plugin_in_the_docs_is_the_file():

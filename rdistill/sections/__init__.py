@@ -1,0 +1,1 @@
+"""The sections of a config, a module for each part of the work; rdistill.config puts them together."""
