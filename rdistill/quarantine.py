@@ -97,16 +97,7 @@ async def _refusal(problem: Problem, pool: VerifierPool, config: Config) -> Refu
 def gold_sample(problem: Problem, marker: str) -> Sample:
     """The gold answer as if a model had given it, in the declared format: a whole solution does not fit there."""
     text = join_answer("", problem.gold if isinstance(problem.gold, str) else json.dumps(problem.gold), marker)
-    return Sample.create(
-        problem_id=problem.id,
-        messages=[{"role": "assistant", "content": text}],
-        rationale=None,
-        answer=split_answer(text, marker).answer,
-        finish_reason="stop",
-        usage={},
-        sampling={},
-        engine="gold",
-    )
+    return Sample.of_gold(problem, text, split_answer(text, marker).answer)
 
 
 def _refuse_many(config: Config, problems: list[Problem], refusals: list[Refusal]) -> None:

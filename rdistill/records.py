@@ -83,6 +83,21 @@ class Sample(Record):
         }
         return cls(id=content_id("sample", shape), **fields)
 
+    @classmethod
+    def of_gold(cls, problem: Problem, text: str, answer: str | None) -> "Sample":
+        """A problem's gold answer as if a model had replied with `text`."""
+        return cls.create(
+            problem_id=problem.id,
+            role="gold",
+            messages=[{"role": "assistant", "content": text}],
+            rationale=None,
+            answer=answer,
+            finish_reason="stop",
+            usage={},
+            sampling={},
+            engine="gold",
+        )
+
     @property
     def text(self) -> str:
         """The last assistant turn's text."""

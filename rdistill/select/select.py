@@ -17,17 +17,7 @@ EMPTY: Mapping[str, Sample] = MappingProxyType({})
 def gold_samples(ledger: Ledger, left_out: Collection[str]) -> dict[str, Sample]:
     """The gold answers of the train problems, where they are text, as samples by problem id."""
     return {
-        problem.id: Sample.create(
-            problem_id=problem.id,
-            role="gold",
-            messages=[{"role": "assistant", "content": problem.gold}],
-            rationale=None,
-            answer=problem.gold,
-            finish_reason="stop",
-            usage={},
-            sampling={},
-            engine="data",
-        )
+        problem.id: Sample.of_gold(problem, problem.gold, problem.gold)
         for problem in ledger.rows(Problem, split="train")
         if isinstance(problem.gold, str) and problem.id not in left_out
     }

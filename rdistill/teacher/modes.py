@@ -58,9 +58,10 @@ class Teacher:
         return messages + own
 
     def _hinted(self, question: str, hint: str | None, gold: str) -> str:
-        said = {"{hint}": hint or "", "{gold}": gold}
-        text = re.sub(r"\{hint\}|\{gold\}", lambda match: said[match.group()], self._config.hint)
-        return f"{question}\n{text}" if hint else question
+        if not hint:
+            return question
+        said = {"{hint}": hint, "{gold}": gold}
+        return f"{question}\n" + re.sub(r"\{hint\}|\{gold\}", lambda match: said[match.group()], self._config.hint)
 
     def _answer(self, example: WorkedExample) -> str:
         last = example.reply if isinstance(example.reply, str) else example.reply[-1]
