@@ -94,7 +94,9 @@ def test_missing_parts_are_left_out(part: str, tmp_path: Path) -> None:
     target = run.root / part
     shutil.rmtree(target) if target.is_dir() else target.unlink()
     with ledger:
-        tags(build_report(run, ledger, CONFIG).read_text())
+        page = build_report(run, ledger, CONFIG).read_text()
+    assert tags(page).open == [] and CONFIG.name in page
+    assert ("This run has not been evaluated yet." in page) == (part in ("evaluation", "evaluation/scorecard.json"))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "null", '{"models": null}', "[" * 100_000])
@@ -103,7 +105,8 @@ def test_damaged_files_are_left_out(text: str, tmp_path: Path) -> None:
     for path in (run.scorecard, run.manifest("sft"), run.metrics("dpo"), run.scorecard.parent / "answers.jsonl"):
         write(path, text)
     with ledger:
-        tags(build_report(run, ledger, CONFIG).read_text())
+        page = build_report(run, ledger, CONFIG).read_text()
+    assert tags(page).open == [] and "This run has not been evaluated yet." in page
 
 
 def test_empty_run_has_a_report(tmp_path: Path) -> None:
