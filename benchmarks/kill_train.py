@@ -38,7 +38,7 @@ from rdistill.train import checkpoint as checkpoints  # noqa: E402
 from rdistill.train import sft  # noqa: E402
 
 ROWS, BATCH, SAVE_EVERY = 12, 4, 2
-TIMINGS = {"tokens_per_s"}
+TIMINGS = {"seconds", "tokens_per_s"}
 
 
 @dataclass

@@ -6,6 +6,7 @@ example through the student's own chat template.
 
 import asyncio
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,7 @@ def check_prerequisites(config: Config) -> None:
     check_model(config.student.model, "student.model", config.student.revision)
     for name, section in (("sft", config.sft), ("dpo", config.dpo)):
         _check_deepspeed(name, section)
+        _check_trackers(name, section)
     for spec in config.verify.verifiers:
         require(spec.name)
     if config.teacher.engine == "openai":
@@ -159,6 +161,12 @@ def _check_deepspeed(name: str, section: TrainConfig) -> None:
         raise ConfigError(f"{name}.deepspeed={section.deepspeed!r} is not JSON ({error}); mend the file") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{name}.deepspeed={section.deepspeed!r} holds {type(tree).__name__}, expected an object")
+
+
+def _check_trackers(name: str, section: TrainConfig) -> None:
+    for tracker in section.report_to:
+        if find_spec(tracker) is None:
+            raise PrerequisiteError(f"{name}.report_to: {tracker} is not installed; pip install {tracker}")
 
 
 def check_verifiers(config: Config) -> None:

@@ -53,9 +53,11 @@ HARMLESS = (
     "sft.ranks",
     "sft.log_every",
     "sft.save_every",
+    "sft.report_to",
     "dpo.ranks",
     "dpo.log_every",
     "dpo.save_every",
+    "dpo.report_to",
 )
 INTERRUPT_GRACE_S = 20
 """How long an interrupted stage may take to free its engine before it is killed."""

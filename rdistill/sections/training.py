@@ -84,6 +84,8 @@ class TrainConfig(Section):
     """Steps between checkpoints; 0 means only the final model."""
     log_every: Positive = 5
     """Steps between lines of metrics.jsonl."""
+    report_to: list[Literal["tensorboard", "wandb", "trackio"]] = []
+    """Trackers that get the lines of metrics.jsonl too; each is a package of its own, set up by its own variables."""
 
 
 class SftConfig(TrainConfig):

@@ -24,7 +24,7 @@ from rdistill.records import content_id
 from rdistill.run import sync_folder, write_durable
 
 # What may differ between a killed stage and the one that goes on.
-FREE = {"log_every", "save_every"}
+FREE = {"log_every", "save_every", "report_to"}
 KEEP = 2
 MANIFEST = "MANIFEST.json"
 LATEST = "latest"

@@ -181,7 +181,7 @@ def train(run: RunFolder, config: Config) -> None:
     tokenizer = rank.load_tokenizer(run.model("sft"))
     data = load_pairs(run.pairs_data, tokenizer, config.dpo)
     steps = planned_steps(data, config.dpo, config.seed)
-    arguments = training_arguments(config.dpo, run.stage("dpo"), steps=len(steps), seed=config.seed)
+    arguments = training_arguments(run, config, "dpo", len(steps))
     trainer = PairTrainer(
         model=rank.load_model(run.model("sft"), config.dpo),
         args=DPOConfig(**arguments, beta=config.dpo.beta, precompute_ref_log_probs=True),

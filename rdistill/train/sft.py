@@ -54,7 +54,7 @@ def train(run: RunFolder, config: Config) -> None:
             "look at what the select stage left out, or set it to null"
         )
     steps = planned_steps(data, config.sft, config.seed)
-    arguments = training_arguments(config.sft, run.stage("sft"), steps=len(steps), seed=config.seed)
+    arguments = training_arguments(run, config, "sft", len(steps))
     args = SFTConfig(**arguments, dataset_kwargs={"skip_prepare_dataset": True})
     trainer = SpanTrainer(
         model=rank.load_model(student, config.sft),

@@ -10,12 +10,12 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import TrainerCallback
 
-from rdistill.config import TrainConfig
+from rdistill.config import Config, TrainConfig
 from rdistill.errors import TrainError
 from rdistill.run import RunFolder
 from rdistill.train.batches import accumulation, loader, plan_steps, rank_batches
@@ -28,12 +28,15 @@ from rdistill.train.save import save_checked
 from rdistill.train.zero import deepspeed_settings
 
 
-def training_arguments(config: TrainConfig, folder: Path, *, steps: int, seed: int) -> dict[str, Any]:
-    """Keyword arguments for TRL's SFTConfig and DPOConfig."""
+def training_arguments(run: RunFolder, whole: Config, stage: Literal["sft", "dpo"], steps: int) -> dict[str, Any]:
+    """Keyword arguments for TRL's SFTConfig and DPOConfig. Tells trackers where to write, unless the user did."""
+    config: TrainConfig = getattr(whole, stage)
     ranks = int(os.environ["WORLD_SIZE"])
     on_cpu = not torch.cuda.is_available()
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run.stage(stage) / "tensorboard"))
+    os.environ.setdefault("WANDB_PROJECT", whole.name)
     return {
-        "output_dir": str(folder / "checkpoints"),
+        "output_dir": str(run.stage(stage) / "checkpoints"),
         "per_device_train_batch_size": config.micro_batch_size,
         "gradient_accumulation_steps": accumulation(config.batch_size, config.micro_batch_size, ranks),
         "max_steps": steps,
@@ -43,7 +46,7 @@ def training_arguments(config: TrainConfig, folder: Path, *, steps: int, seed: i
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
         "optim": "adamw_torch_fused",
-        "seed": seed,
+        "seed": whole.seed,
         "bf16": config.dtype == "bfloat16",
         "use_cpu": on_cpu,
         "gradient_checkpointing": config.gradient_checkpointing,
@@ -54,7 +57,9 @@ def training_arguments(config: TrainConfig, folder: Path, *, steps: int, seed: i
         "save_strategy": "steps" if config.save_every else "no",
         "save_steps": config.save_every or 500,
         "save_total_limit": 2,
-        "report_to": "none",
+        "report_to": list(config.report_to),
+        "run_name": f"{whole.name}-{stage}",
+        "project": whole.name,
         "disable_tqdm": True,
         "remove_unused_columns": False,
         "dataloader_pin_memory": not on_cpu,
@@ -69,6 +74,8 @@ class PackedTraining:
     args: Any
     accelerator: Any
     state: Any
+    callback_handler: Any
+    control: Any
     is_world_process_zero: Any
 
     def plan(self, data: TokenData, config: TrainConfig, seed: int, metrics: Path) -> None:
@@ -155,6 +162,7 @@ class PackedTraining:
             "loss": logs["loss"],
             "learning_rate": logs["learning_rate"],
             "grad_norm": logs.get("grad_norm"),
+            "seconds": round(now - self.since, 4),
             "tokens_per_s": round(totals["tokens"] / (now - self.since), 1),
             **self.summarise(totals),
         }
@@ -163,6 +171,8 @@ class PackedTraining:
             with self.metrics_path.open("a") as f:
                 f.write(json.dumps(line) + "\n")
             print(progress_line(step, len(self.steps), line), flush=True)
+        known = {name: value for name, value in line.items() if value is not None}
+        self.control = self.callback_handler.on_log(self.args, self.state, self.control, known)
         if not math.isfinite(logs["loss"]):
             raise TrainError(f"loss is {logs['loss']} at step {step}; lower learning_rate, or set dtype: float32")
 

@@ -156,6 +156,10 @@ OVERRIDES = {
     "no bundled model": (["teacher.model=bundled:gpt-9"], ["teacher.model='bundled:gpt-9'", "there is smollm2"]),
     "folder of no model": (["student.model=."], ["student.model=", "without config.json", "name a folder"]),
     "DeepSpeed file missing": (["sft.deepspeed=ds.json"], ["sft.deepspeed=", "ds.json", "name a"]),
+    "tracker missing": (
+        ["dpo.report_to=[trackio]"],
+        ["dpo.report_to", "trackio is not installed", "pip install trackio"],
+    ),
     "run inside a file": (["run_dir=good.yaml/run"], ["run_dir=", "good.yaml is a file", "give another"]),
     "run where nothing can be": (["run_dir=/proc/1/run"], ["run_dir='/proc/1/run'", "give another"]),
     "dead endpoint": (

@@ -39,7 +39,8 @@ def start(root: Path, stage: str, **options) -> list[dict]:
 @pytest.fixture(scope="module")
 def one_rank(tmp_path_factory):
     root = tmp_path_factory.mktemp("one")
-    return root, start(root, "sft", **EXACT, ranks=1, epochs=2), start(root, "dpo", **EXACT, ranks=1, epochs=2)
+    sft = start(root, "sft", **EXACT, ranks=1, epochs=2, report_to=["tensorboard"])
+    return root, sft, start(root, "dpo", **EXACT, ranks=1, epochs=2)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,17 @@ def test_two_ranks_train_the_curve_of_one(one_rank, two_ranks):
     one, two = (load_file(r[0] / "models" / "dpo" / "model.safetensors") for r in (one_rank, two_ranks))
     assert one.keys() == two.keys()
     assert max((one[k] - two[k]).abs().max().item() for k in one) < 1e-3
+
+
+def test_a_tracker_gets_the_lines_of_the_metrics(one_rank):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    root, lines, _ = one_rank
+    events = EventAccumulator(str(root / "stages" / "sft" / "tensorboard"))
+    events.Reload()
+    logged = [(event.step, event.value) for event in events.Scalars("train/loss")]
+    assert logged == [(line["step"], pytest.approx(line["loss"])) for line in lines]
+    assert not (root / "stages" / "dpo" / "tensorboard").exists()
 
 
 def test_dpo_starts_at_margin_zero_and_learns(one_rank, two_ranks):
