@@ -21,13 +21,22 @@ from rdistill.sections.choosing import PairConfig, SelectConfig, VerifierSpec, V
 from rdistill.sections.data import AnswerConfig, Fields, PromptsConfig, Source
 from rdistill.sections.measuring import EvaluateConfig, ModelRole, SandboxConfig
 from rdistill.sections.teacher import Sampling, TeacherConfig, VllmConfig, WorkedExample
-from rdistill.sections.training import DpoConfig, LoraConfig, SftConfig, SpanWeights, StudentConfig, TrainConfig
+from rdistill.sections.training import (
+    DpoConfig,
+    EarlyStopConfig,
+    LoraConfig,
+    SftConfig,
+    SpanWeights,
+    StudentConfig,
+    TrainConfig,
+)
 from rdistill.strict_yaml import MAX_BYTES
 
 __all__ = [
     "AnswerConfig",
     "Config",
     "DpoConfig",
+    "EarlyStopConfig",
     "EvaluateConfig",
     "Fields",
     "LoraConfig",

@@ -88,6 +88,17 @@ class TrainConfig(Section):
     """Trackers that get the lines of metrics.jsonl too; each is a package of its own, set up by its own variables."""
 
 
+class EarlyStopConfig(Section):
+    """Stop when the loss on held-out rows no longer falls; the model is then the one where it was lowest."""
+
+    share: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Of the clusters of train problems; their rows are not trained on."""
+    every: Positive = 50
+    """Steps between two looks at the held-out rows."""
+    patience: Positive = 3
+    """Looks without a lower loss after which training ends."""
+
+
 class SftConfig(TrainConfig):
     """Stage 1: span-weighted supervised fine-tuning."""
 
@@ -101,6 +112,9 @@ class SftConfig(TrainConfig):
     multitask_lambda: Annotated[float, Field(gt=0)] | None = None
     """Weight of the rationale task beside the answer task, as in Distilling Step-by-Step (Hsieh et al. 2023): the mean
     over `direct` rows plus this times the mean over all other rows. null: one mean over all rows."""
+
+    early_stop: EarlyStopConfig | None = None
+    """null: all steps are taken, on all rows; a mapping (`{}` for its defaults): stop where held-out rows say so."""
 
 
 class DpoConfig(TrainConfig):

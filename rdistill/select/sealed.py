@@ -1,6 +1,6 @@
 """Sealed training sets: Parquet files that are there whole or not at all, in a stable order.
 
-sft.parquet    id, sample_id, problem_id, mode, messages (JSON), spans (JSON)
+sft.parquet    id, sample_id, problem_id, cluster, mode, messages (JSON), spans (JSON)
 pairs.parquet  id, problem_id, chosen_id, rejected_id, source, mode, reason, margin, prompt, chosen, rejected (JSON
                messages), chosen_spans, rejected_spans (JSON spans, counted over prompt + completion)
 """
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from rdistill.ledger import Ledger
-from rdistill.records import Example, Sample, canonical_json
+from rdistill.records import Example, Problem, Sample, canonical_json
 from rdistill.run import write_durable
 
-SFT_COLUMNS = ("id", "sample_id", "problem_id", "mode", "messages", "spans")
+SFT_COLUMNS = ("id", "sample_id", "problem_id", "cluster", "mode", "messages", "spans")
 PAIR_COLUMNS = (
     *("id", "problem_id", "chosen_id", "rejected_id", "source", "mode", "reason", "margin"),
     *("prompt", "chosen", "rejected", "chosen_spans", "rejected_spans"),
@@ -28,7 +28,10 @@ def write_sft(path: Path, examples: Iterable[Example], ledger: Ledger) -> dict[s
     for example in examples:
         sample = ledger.get(Sample, example.sample_id)
         assert sample is not None, f"example {example.id} has no sample"
-        row = {"id": example.id, "sample_id": sample.id, "problem_id": sample.problem_id, "mode": example.mode}
+        problem = ledger.get(Problem, sample.problem_id)
+        assert problem is not None, f"sample {sample.id} has no problem"
+        row = {"id": example.id, "sample_id": sample.id, "problem_id": problem.id, "cluster": problem.cluster}
+        row["mode"] = example.mode
         row["messages"] = canonical_json(example.messages)
         row["spans"] = canonical_json([span.model_dump() for span in example.spans])
         rows.append(row)

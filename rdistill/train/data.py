@@ -14,6 +14,7 @@ from typing import Any
 
 from rdistill.config import DpoConfig, SftConfig, SpanWeights
 from rdistill.errors import DataError
+from rdistill.records import content_id
 from rdistill.train.losses import normalized_weights
 from rdistill.train.packing import Tokens
 from rdistill.train.spans import Rendered, SpanError, parse_messages, parse_spans, render
@@ -26,7 +27,25 @@ class TokenData:
     ids: list[str] = field(default_factory=list)
     modes: list[str | None] = field(default_factory=list)
     groups: list[list[Tokens]] = field(default_factory=list)
+    clusters: list[str] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
+    held_out: set[int] = field(default_factory=set)
+    """Rows that early stopping looks at and nothing trains on."""
+
+    @property
+    def training(self) -> list[int]:
+        """Rows that are trained on."""
+        return [row for row in range(len(self.groups)) if row not in self.held_out]
+
+    def hold_out(self, share: float) -> None:
+        """Leave the rows of about `share` of the clusters out of training. Raises DataError if one side is empty."""
+        digests = [content_id("held out", cluster) for cluster in self.clusters]
+        self.held_out = {row for row, digest in enumerate(digests) if int(digest[:8], 16) < share * 16**8}
+        if not 0 < len(self.held_out) < len(self.groups):
+            raise DataError(
+                f"sft.early_stop.share={share} holds out {len(self.held_out)} of {len(self.groups)} rows; raise it, "
+                "or set sft.early_stop to null"
+            )
 
     @property
     def lengths(self) -> list[int]:
@@ -40,10 +59,11 @@ class TokenData:
         return supervised / max(1, sum(self.lengths))
 
     def summary(self) -> dict[str, Any]:
+        lengths = self.lengths
         return {
             "rows": len(self.groups),
             "refused": dict(self.refused),
-            "tokens_per_epoch": sum(self.lengths),
+            "tokens_per_epoch": sum(lengths[row] for row in self.training),
             "supervised_share": round(self.supervised_share, 4),
         }
 
@@ -55,7 +75,10 @@ def load_sft(path: Path, tokenizer: Any, config: SftConfig) -> TokenData:
         rendered = _render(tokenizer, row["messages"], row["spans"], config.weights, config.max_length)
         return [Tokens(rendered.ids, normalized_weights(rendered.weights, rendered.roles, config.normalize))]
 
-    return _load(path, tokens)
+    data = _load(path, tokens)
+    if config.early_stop is not None:
+        data.hold_out(config.early_stop.share)
+    return data
 
 
 def load_pairs(path: Path, tokenizer: Any, config: DpoConfig) -> TokenData:
@@ -95,6 +118,7 @@ def _load(path: Path, tokens: Callable[[dict[str, Any]], list[Tokens]]) -> Token
             data.groups.append(tokens(row))
             data.ids.append(row["id"])
             data.modes.append(row.get("mode"))
+            data.clusters.append(row.get("cluster") or row["id"])
         except SpanError as error:
             data.refused[error.reason] += 1
             example = example or f"row {row['id']}: {error}"

@@ -5,6 +5,8 @@ ZeRO-3 shards are gathered, LoRA is merged. The folder holds safetensors, tokeni
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,6 @@ def save_checked(trainer: Any, tokenizer: Any, folder: Path, probe: Batch) -> di
     Returns: counts for the stage's result ({} on other ranks).
     Raises: TrainError if a tensor is missing, of another value, or the probe differs.
     """
-    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
-
     model = trainer.model_wrapped
     model.eval()
     with torch.no_grad():
@@ -31,14 +31,27 @@ def save_checked(trainer: Any, tokenizer: Any, folder: Path, probe: Batch) -> di
     state = trainer.accelerator.get_state_dict(model)
     if not trainer.is_world_process_zero():
         return {}
-    unset_hf_deepspeed_config()  # under ZeRO-3 the reloaded model would be sharded over ranks that are gone
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    saved = _save(trainer.accelerator.unwrap_model(model), state, partial)
     tokenizer.save_pretrained(partial)
-    result = _compare(saved, partial, probe, before_N)
-    _put_in_place(partial, folder)
+    with _loaded_whole(trainer):
+        saved = _save(trainer.accelerator.unwrap_model(model), state, partial)
+        result = _compare(saved, partial, probe, before_N)
+    put_in_place(partial, folder)
     return result
+
+
+@contextmanager
+def _loaded_whole(trainer: Any) -> Iterator[None]:
+    """Models loaded here are whole: under ZeRO-3 they would be sharded over ranks that do something else."""
+    from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_hf_deepspeed_config
+
+    unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        if trainer.args.hf_deepspeed_config is not None:
+            set_hf_deepspeed_config(trainer.args.hf_deepspeed_config)
 
 
 def _save(model: Any, state: dict[str, torch.Tensor], partial: Path) -> dict[str, torch.Tensor]:
@@ -90,7 +103,7 @@ def _compare(saved: dict[str, torch.Tensor], folder: Path, probe: Batch, before_
     return {"tensors": len(reloaded), "parameters": again.num_parameters(), "reload_drift": drift}
 
 
-def _put_in_place(partial: Path, folder: Path) -> None:
+def put_in_place(partial: Path, folder: Path) -> None:
     """Make `partial` the model folder, durably; an older model is moved away first and removed last."""
     for path in partial.iterdir():
         with path.open("rb") as f:

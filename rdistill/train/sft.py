@@ -65,7 +65,7 @@ def train(run: RunFolder, config: Config) -> None:
         peft_config=rank.lora_settings(config.sft),
     )
     trainer.plan(data, config.sft, config.seed, run.metrics("sft"))
-    finish(trainer, tokenizer, run, "sft")
+    finish(trainer, tokenizer, run, "sft", early_stop=config.sft.early_stop is not None)
 
 
 def main(argv: list[str] | None = None) -> int:

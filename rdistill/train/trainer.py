@@ -21,10 +21,11 @@ from rdistill.run import RunFolder
 from rdistill.train.batches import accumulation, loader, plan_steps, rank_batches
 from rdistill.train.checkpoint import keep_metrics, training_identity, usable_checkpoint
 from rdistill.train.data import TokenData
+from rdistill.train.early_stop import EarlyStop
 from rdistill.train.packing import Batch, pack
 from rdistill.train.progress import progress_line
 from rdistill.train.rank import peak_rss_gb
-from rdistill.train.save import save_checked
+from rdistill.train.save import put_in_place, save_checked
 from rdistill.train.zero import deepspeed_settings
 
 
@@ -70,6 +71,8 @@ class PackedTraining:
     """A mixin for a TRL trainer; call `plan` before `train`."""
 
     loss_is_scaled_for_ga = True
+    held_out_loss: float | None = None
+    """What early stopping saw at this step, for the next line of the metrics."""
     # Of the trainer that this is mixed into:
     args: Any
     accelerator: Any
@@ -90,7 +93,7 @@ class PackedTraining:
             ranks=self.args.world_size,
             rank=self.args.process_index,
         )
-        steps_per_epoch = math.ceil(len(data.groups) / config.batch_size)
+        steps_per_epoch = math.ceil(len(data.training) / config.batch_size)
         self.batches_per_epoch = steps_per_epoch * self.args.gradient_accumulation_steps
         self.totals: dict[str, Any] = {}
         self.tokens = 0.0
@@ -158,7 +161,7 @@ class PackedTraining:
         self.tokens += totals["tokens"]
         line = {
             "step": step,
-            "epoch": round(sum(map(len, self.steps[:step])) / len(self.data.groups), 4),
+            "epoch": round(sum(map(len, self.steps[:step])) / len(self.data.training), 4),
             "loss": logs["loss"],
             "learning_rate": logs["learning_rate"],
             "grad_norm": logs.get("grad_norm"),
@@ -166,6 +169,8 @@ class PackedTraining:
             "tokens_per_s": round(totals["tokens"] / (now - self.since), 1),
             **self.summarise(totals),
         }
+        if self.held_out_loss is not None:
+            line["held_out_loss"], self.held_out_loss = round(self.held_out_loss, 6), None
         self.since = now
         if self.is_world_process_zero():
             with self.metrics_path.open("a") as f:
@@ -178,7 +183,10 @@ class PackedTraining:
 
 
 def planned_steps(data: TokenData, config: TrainConfig, seed: int) -> list[list[int]]:
-    return plan_steps(len(data.groups), batch_size=config.batch_size, epochs=config.epochs, seed=seed)
+    """Rows of each optimizer step."""
+    rows = data.training
+    steps = plan_steps(len(rows), batch_size=config.batch_size, epochs=config.epochs, seed=seed)
+    return [[rows[place] for place in step] for step in steps]
 
 
 class LogLastStep(TrainerCallback):
@@ -204,16 +212,23 @@ def placeholder_dataset() -> Any:
     return datasets.Dataset.from_dict({"input_ids": [[1, 1]], "labels": [[1, 1]]})
 
 
-def finish(trainer: Any, tokenizer: Any, run: RunFolder, stage: str) -> None:
+def finish(trainer: Any, tokenizer: Any, run: RunFolder, stage: str, early_stop: bool = False) -> None:
     """Train, save the model checked, and write the stage's result."""
     set_callbacks(trainer)
+    stop = EarlyStop(trainer, tokenizer, run.stage(stage) / "best") if early_stop else None
+    if stop:
+        trainer.add_callback(stop)
     checkpoint = usable_checkpoint(trainer, training_identity(trainer, stage, trainer.args.seed))
     if trainer.is_world_process_zero():
         keep_metrics(trainer.metrics_path, checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.monotonic() - trainer.began
-    probe = pack(trainer.data.groups[:2])
-    saved = save_checked(trainer, tokenizer, run.model(stage), probe)
+    if stop and stop.best:
+        saved = stop.saved
+        if trainer.is_world_process_zero():
+            put_in_place(stop.best, run.model(stage))
+    else:
+        saved = save_checked(trainer, tokenizer, run.model(stage), pack(trainer.data.groups[:2]))
     trainer.accelerator.wait_for_everyone()
     if not trainer.is_world_process_zero():
         return
@@ -229,6 +244,9 @@ def finish(trainer: Any, tokenizer: Any, run: RunFolder, stage: str) -> None:
         "peak_rss_gb": peak_rss_gb(),
         **saved,
         **trainer.extra_result(),
+        **(stop.result() if stop else {}),
     }
     run.write_result(stage, result)
     shutil.rmtree(trainer.args.output_dir, ignore_errors=True)
+    if stop:
+        stop.forget()

@@ -10,13 +10,18 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from train_helpers import make_run
 
 from rdistill.config import dump_config, load_config
 from rdistill.errors import DataError, TrainError
 from rdistill.run import RunFolder
+from rdistill.train.data import load_sft
 from rdistill.train.launch import launch
+from rdistill.train.losses import span_loss
+from rdistill.train.packing import forward_logps, pack
+from rdistill.train.rank import load_model, load_tokenizer
 
 pytestmark = pytest.mark.engine
 ROOT = Path(__file__).parents[2]
@@ -125,6 +130,33 @@ def test_zero3_without_lora_saves_every_tensor(tmp_path):
     start(tmp_path, "sft", ranks=2, deepspeed=str(ROOT / "configs" / "deepspeed" / "zero3.json"))
     student, trained = (load_file(tmp_path / d / "model.safetensors") for d in ("student", "models/sft"))
     assert {k: v.shape for k, v in student.items()} == {k: v.shape for k, v in trained.items()}
+
+
+@pytest.mark.parametrize(("ranks", "deepspeed"), [(1, None), (2, "zero3")])
+def test_early_stop_keeps_the_model_of_the_lowest_held_out_loss(tmp_path, ranks, deepspeed):
+    options = {"early_stop": {"share": 0.3, "every": 2, "patience": 2}, "learning_rate": 0.05, "epochs": 20}
+    if deepspeed:
+        options["deepspeed"] = str(ROOT / "configs" / "deepspeed" / f"{deepspeed}.json")
+    lines = start(tmp_path, "sft", **EXACT, **options, ranks=ranks)
+    result = RunFolder(tmp_path).read_result("sft")
+    looks = {line["step"]: line["held_out_loss"] for line in lines if "held_out_loss" in line}
+    assert list(looks) == list(range(2, result["steps"] + 1, 2))
+    best = min(looks, key=looks.get)
+    assert best == result["best_step"] == result["steps"] - 4 < 20
+    assert {step for step in looks if step > best} == {best + 2, best + 4}
+    assert held_out_loss(tmp_path) == pytest.approx(looks[best], rel=1e-4) == result["held_out_loss"]
+    left = {p.name for p in (tmp_path / "stages" / "sft").iterdir()}
+    assert not left & {"best", "best.json", "checkpoints"}
+
+
+def held_out_loss(root: Path) -> float:
+    """Loss of the saved model on the rows that were not trained on."""
+    config, tokenizer = load_config(root / "config.yaml"), load_tokenizer(root / "models" / "sft")
+    data = load_sft(root / "data" / "sft.parquet", tokenizer, config.sft)
+    batch = pack([data.groups[row] for row in sorted(data.held_out)])
+    with torch.no_grad():
+        logps_N = forward_logps(load_model(root / "models" / "sft", config.sft), batch)
+    return float(span_loss(logps_N, batch.weights_N, batch.weights_N.sum()))
 
 
 def test_a_failed_rank_is_one_sentence(tmp_path):
