@@ -21,8 +21,8 @@ def arithmetic(
 ) -> Iterator[dict[str, str]]:
     """Make `size` prompts as {"prompt", "gold"}; a smaller size with the same seed gives the first.
 
-    A prompt asks for `per_prompt` calculations, each asked once in all, and its gold lists their results: `What is 7 + 5?
-    What is 9 * 4?`, `12, 36`. Several in a prompt leave more of a row to learn from.
+    A prompt asks for `per_prompt` calculations, and its gold lists their results: `What is 7 + 5? What is 9 * 4?`,
+    `12, 36`. No calculation is asked twice. Several in a prompt leave more of a row to learn from.
     Terms have 1 to `max_digits` digits, each length as often as another. Of a product and its division one factor is
     at most `max_factor`, the other has at most two digits. No result is negative or a fraction.
     Raises: ConfigError for an unknown operation, or where the numbers allow too few calculations.

@@ -109,6 +109,7 @@ def put_in_place(partial: Path, folder: Path) -> None:
         with path.open("rb") as f:
             os.fsync(f.fileno())
     sync_folder(partial)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
