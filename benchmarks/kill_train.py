@@ -51,7 +51,7 @@ class Found:
     from_step_0: int = 0
     """Lives that found no checkpoint yet."""
     after_the_end: int = 0
-    """Lives that found the result written and its checkpoints half removed: they train anew."""
+    """Lives that found the result written, and its checkpoints there or half removed."""
     wrong_resumes: list[str] = field(default_factory=list)
     trainings: int = 0
     differing: int = 0

@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,6 +78,8 @@ class Stage:
     """Runs in a process of its own."""
     clears: tuple[type, ...] = ()
     """Records that an earlier, different attempt at this stage left behind."""
+    scratch: tuple[str, ...] = ()
+    """What lets a killed stage go on, in its folder; of no use once its manifest is written."""
 
 
 STAGES = (
@@ -91,10 +94,16 @@ STAGES = (
         clears=(Sample, Verdict, Example, Pair),
     ),
     Stage("verify", "rdistill.steps:verify", ("verify", "sandbox"), ("generate",)),
-    Stage("select", "rdistill.steps:select", ("select", "answer", "student.prompts"), ("verify",)),
+    Stage("select", "rdistill.steps:select", ("select", "answer", "student.prompts"), ("verify",), version=2),
     Stage("pair", "rdistill.steps:pair", ("pair",), ("select",)),
-    Stage("sft", "rdistill.steps:sft", ("sft", "student", "seed"), ("select",)),
-    Stage("dpo", "rdistill.steps:dpo", ("dpo", "seed"), ("sft", "pair")),
+    Stage(
+        "sft",
+        "rdistill.steps:sft",
+        ("sft", "student", "seed"),
+        ("select",),
+        scratch=("checkpoints", "best", "best.json"),
+    ),
+    Stage("dpo", "rdistill.steps:dpo", ("dpo", "seed"), ("sft", "pair"), scratch=("checkpoints",)),
     Stage("evaluate", "rdistill.steps:evaluate", ("evaluate", "verify"), ("prompts", "dpo"), child=True),
     Stage("report", "rdistill.steps:report", ("name",), ("evaluate",)),
 )
@@ -255,6 +264,12 @@ def write_manifest(stage: Stage, run: RunFolder, config: Config, result: dict[st
         "result": result,
     }
     write_durable(run.manifest(stage.name), json.dumps(manifest, indent=1, ensure_ascii=False))
+    for name in stage.scratch:
+        path = run.stage(stage.name) / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def clear_leftovers(stage: Stage, run: RunFolder, fingerprint: str) -> None:

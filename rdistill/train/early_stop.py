@@ -74,11 +74,6 @@ class EarlyStop(TrainerCallback):
         since_best = sum(step > self.best_step for step, _ in self.looks)
         control.should_training_stop |= since_best >= self.settings.patience
 
-    def forget(self) -> None:
-        """Remove what lies on the disk."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.memory.unlink(missing_ok=True)
-
     def result(self) -> dict[str, Any]:
         """What the stage's result says of it."""
         lowest = min((loss for _, loss in self.looks), default=math.nan)

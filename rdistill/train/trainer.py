@@ -7,7 +7,6 @@ what its loss is (`batch_loss`); everything about DeepSpeed, schedules and check
 import json
 import math
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -247,6 +246,3 @@ def finish(trainer: Any, tokenizer: Any, run: RunFolder, stage: str, early_stop:
         **(stop.result() if stop else {}),
     }
     run.write_result(stage, result)
-    shutil.rmtree(trainer.args.output_dir, ignore_errors=True)
-    if stop:
-        stop.forget()
