@@ -73,19 +73,9 @@ def test_calculations_are_different_and_their_results_are_right(size, seed, digi
     assert rows[: size // 2] == list(arithmetic(size // 2, seed, max_digits=digits))
 
 
-def test_a_prompt_may_ask_for_several_calculations():
-    rows = list(arithmetic(5, 3, per_prompt=4))
-    singles = list(arithmetic(20, 3))
-    assert " ".join(row["prompt"] for row in rows) == " ".join(row["prompt"] for row in singles)
-    assert ", ".join(row["gold"] for row in rows) == ", ".join(row["gold"] for row in singles)
-    assert [row["prompt"].count("?") for row in rows] == [4] * 5
-
-
 @pytest.mark.parametrize(
     ("size", "options", "word"),
     [
-        (3, {"per_prompt": 0}, "per_prompt"),
-        (30, {"max_digits": 1, "operations": ["add"], "per_prompt": 3}, r"can make \(2\d\); lower it"),
         (3, {"operations": ["power"]}, "operations"),
         (3, {"max_digits": 0}, "max_digits"),
         (99, {"max_digits": 1, "operations": ["add"]}, "lower it"),
