@@ -13,12 +13,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 
-from rdistill.errors import TrainError
+from rdistill.train.attention import Segment
 from rdistill.train.losses import token_logps
-
-ATTENTION = "rdistill_packed"
 
 
 class Tokens(NamedTuple):
@@ -26,15 +23,6 @@ class Tokens(NamedTuple):
 
     ids: list[int]
     weights: list[float]
-
-
-class Segment(NamedTuple):
-    """A sequence inside the row: a prefix [prefix_start, prefix_end) that others share, then [start, end)."""
-
-    prefix_start: int
-    prefix_end: int
-    start: int
-    end: int
 
 
 class Batch(NamedTuple):
@@ -101,65 +89,6 @@ def pack(groups: Sequence[Sequence[Tokens]]) -> Batch:
         torch.tensor(weights, dtype=torch.float32),
         torch.tensor(owners, dtype=torch.long),
     )
-
-
-def packed_attention(
-    module: Any,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    segments: list[Segment] | None = None,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """Causal attention inside each segment of one packed row, in transformers' attention interface.
-
-    Shapes: query (1, H, T, D), key and value (1, H_kv, T, D); without segments, plain causal attention over (B, ...).
-    A segment with a prefix recomputes the prefix's own attention and drops it: cheaper than a mask, and causal
-    kernels stay in use.
-    Returns: (1, T, H, D).
-    Raises: TrainError where the model needs a sliding window or a soft cap, which these kernels do not have.
-    """
-    longest = max((s.prefix_end - s.prefix_start + s.end - s.start for s in segments or ()), default=query.shape[2])
-    if softcap is not None or (sliding_window is not None and longest > sliding_window):
-        raise TrainError(
-            f"{type(module).__name__} needs softcap={softcap}, sliding_window={sliding_window} at {longest} tokens; "
-            "lower max_length to the window, or train a model without them"
-        )
-    same = query.shape[1] == key.shape[1]
-
-    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        return F.scaled_dot_product_attention(
-            q, k, v, is_causal=q.shape[2] > 1, scale=scaling, dropout_p=dropout, enable_gqa=not same
-        )
-
-    if segments is None:
-        assert attention_mask is None, "packed attention takes no mask"
-        return attend(query, key, value).transpose(1, 2).contiguous(), None
-    sizes = [s.end - s.start for s in segments]
-    parts = [list(t.split(sizes, dim=2)) for t in (query, key, value)]
-    outputs = []
-    for number, segment in enumerate(segments):
-        own = [p[number] for p in parts]
-        shared = segment.prefix_end - segment.prefix_start
-        if shared:
-            prefix = slice(segment.prefix_start, segment.prefix_end)
-            own = [torch.cat([t[:, :, prefix], o], dim=2) for t, o in zip((query, key, value), own, strict=True)]
-        outputs.append(attend(*own)[:, :, shared:])
-    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
-
-
-def register_attention() -> str:
-    """Make packed attention known to transformers; returns the name to pass as `attn_implementation`."""
-    from transformers import AttentionInterface, AttentionMaskInterface
-
-    AttentionInterface.register(ATTENTION, packed_attention)
-    AttentionMaskInterface.register(ATTENTION, lambda *args, **kwargs: None)
-    return ATTENTION
 
 
 def forward_logps(model: Any, batch: Batch) -> torch.Tensor:

@@ -138,7 +138,7 @@ def load_model(folder: str | Path, config: TrainConfig) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from rdistill.train.packing import register_attention
+    from rdistill.train.attention import register_attention
 
     dtype = getattr(torch, config.dtype)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=register_attention())

@@ -14,7 +14,8 @@ import torch
 
 from rdistill.errors import TrainError
 from rdistill.run import sync_folder
-from rdistill.train.packing import Batch, forward_logps, register_attention
+from rdistill.train.attention import register_attention
+from rdistill.train.packing import Batch, forward_logps
 
 
 def save_checked(trainer: Any, tokenizer: Any, folder: Path, probe: Batch) -> dict[str, Any]:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from train_helpers import tiny_model
 
-from rdistill.errors import TrainError
-from rdistill.train.packing import Segment, Tokens, common_prefix, forward_logps, pack, packed_attention
+from rdistill.train.attention import Segment
+from rdistill.train.packing import Tokens, common_prefix, forward_logps, pack
 
 VOCABULARY = 40
 
@@ -67,9 +67,3 @@ def test_a_row_without_targets_gives_zero_gradients():
 def test_common_prefix_leaves_each_sequence_a_token():
     assert common_prefix([[1, 2, 3], [1, 2]]) == 1
     assert common_prefix([[1, 2, 3], [4, 2]]) == 0
-
-
-def test_models_that_need_other_attention_are_refused():
-    q = torch.zeros(1, 1, 8, 4)
-    with pytest.raises(TrainError, match="sliding_window=4 at 8 tokens"):
-        packed_attention(None, q, q, q, None, segments=[Segment(0, 0, 0, 8)], sliding_window=4)
