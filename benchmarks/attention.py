@@ -2,8 +2,8 @@
 
     python benchmarks/attention.py --json
 
-Shapes are SmolLM2-135M's (9 query heads, 3 key heads of 64), bfloat16, one thread, segments as training has them. The two
-take turns, and seconds are of this thread alone, so that a busy machine slows neither.
+Shapes are SmolLM2-135M's (9 query heads, 3 key heads of 64), bfloat16, one thread, segments as training has them. The
+two take turns, and seconds are of this thread alone, so that a busy machine slows neither.
 Claim: at least 1.5 times as fast as one call of torch's kernel for each segment, at each length.
 Prints {"ratio": {lengths: median of the rounds}}.
 """
