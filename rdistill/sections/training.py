@@ -33,6 +33,8 @@ class LoraConfig(Section):
     """On the adapters' input while training."""
     target_modules: str | list[str] = "all-linear"
     """Names of the layers to adapt, or `all-linear`."""
+    quantize: Literal["nf4"] | None = None
+    """`nf4`: the frozen weights are held in 4 bits while training (QLoRA), by bitsandbytes; null: as they are."""
 
 
 class SpanWeights(Section):

