@@ -165,7 +165,7 @@ def _check_deepspeed(name: str, section: TrainConfig) -> None:
 
 def _check_packages(name: str, section: TrainConfig) -> None:
     """Packages that only some settings need."""
-    wanted = {tracker: f"{name}.report_to" for tracker in section.report_to}
+    wanted: dict[str, str] = dict.fromkeys(section.report_to, f"{name}.report_to")
     if section.lora is not None and section.lora.quantize:
         wanted["bitsandbytes"] = f"{name}.lora.quantize"
     for package, field in wanted.items():
