@@ -9,13 +9,17 @@ from rdistill.errors import ConfigError
 
 AUTO = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
 
+BUCKET = 20_000_000
+"""Elements that ranks exchange at once. DeepSpeed's own 500 million hold 1 GB of buffers."""
+
 
 def deepspeed_settings(config: TrainConfig) -> dict[str, Any]:
     """The DeepSpeed config of a stage. Batch sizes and precision always come from the stage's own config.
 
     Raises: ConfigError if the file cannot be read or contradicts the stage.
     """
-    settings: dict[str, Any] = {"zero_optimization": {"stage": 2}}
+    buckets = {"reduce_bucket_size": BUCKET, "allgather_bucket_size": BUCKET}
+    settings: dict[str, Any] = {"zero_optimization": {"stage": 2, **buckets}}
     if config.deepspeed:
         settings = read_settings(Path(config.deepspeed))
     for key in AUTO:
