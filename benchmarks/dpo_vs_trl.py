@@ -14,27 +14,15 @@ Prints {"speed_ratio", "memory_ratio", "loss_max_rel_diff", "margin_max_diff", "
 from pathlib import Path
 from typing import Any
 
+import versus_trl as versus
 from measured import finish
-from versus_trl import (
-    EXACT_STEPS,
-    arguments,
-    in_order,
-    largest_difference,
-    memory_ratio,
-    run_ours,
-    run_trl,
-    speed_ratio,
-    take_turns,
-    trl_arguments,
-    work,
-)
 
 CURVE = {"loss": "loss", "margin": "rewards/margins"}
 SETTINGS = {"nll_weight": 0, "beta": 0.1, "micro_batch_size": 2}
 
 
 def ours(folder: Path) -> dict[str, Any]:
-    found = run_ours("dpo", folder, list(CURVE))
+    found = versus.run_ours("dpo", folder, list(CURVE))
     reference = found["result"]["reference_seconds"] / len(found["seconds"])
     found["seconds"] = [seconds + reference for seconds in found["seconds"]]
     return found
@@ -58,18 +46,18 @@ def trl(folder: Path) -> dict[str, Any]:
     config, run = load_config(folder / "config.yaml"), RunFolder(folder)
     tokenizer = AutoTokenizer.from_pretrained(run.model("sft"))
     rows = []
-    for chosen, rejected in in_order(load_pairs(run.pairs_data, tokenizer, config.dpo)):
+    for chosen, rejected in versus.in_order(load_pairs(run.pairs_data, tokenizer, config.dpo)):
         start = next(i for i, w in enumerate(chosen.weights) if w)
         prompt, replies = chosen.ids[:start], {"chosen_ids": chosen.ids[start:], "rejected_ids": rejected.ids[start:]}
         rows.append({"prompt_ids": prompt, **replies})
-    options = trl_arguments(len(rows) // config.dpo.batch_size, config.dpo.dtype, folder)
+    options = versus.trl_arguments(len(rows) // config.dpo.batch_size, config.dpo.dtype, folder)
     trainer = SameTokens(
         model=str(run.model("sft")),
         args=DPOConfig(**options, beta=config.dpo.beta),
         train_dataset=datasets.Dataset.from_list(rows),
         processing_class=tokenizer,
     )
-    return run_trl(trainer, CURVE)
+    return versus.run_trl(trainer, CURVE)
 
 
 SIDES = {"ours": ours, "trl": trl}
@@ -81,19 +69,19 @@ def margin_difference(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
 
 
 def main() -> None:
-    args = arguments(__doc__, list(SIDES))
+    args = versus.arguments(__doc__, list(SIDES))
     if args.side:
-        work(SIDES[args.side], args.folder)
-    rounds = take_turns(__file__, args, "dpo", list(SIDES), SETTINGS)
-    args.rounds, args.steps = 1, min(args.steps, EXACT_STEPS)
-    exact = take_turns(__file__, args, "dpo", list(SIDES), {**SETTINGS, "dtype": "float32"})
+        versus.work(SIDES[args.side], args.folder)
+    rounds = versus.take_turns(__file__, args, "dpo", list(SIDES), SETTINGS)
+    args.rounds, args.steps = 1, min(args.steps, versus.EXACT_STEPS)
+    exact = versus.take_turns(__file__, args, "dpo", list(SIDES), {**SETTINGS, "dtype": "float32"})
     half, full = ((found["ours"][0], found["trl"][0]) for found in (rounds, exact))
     found = {
-        "speed_ratio": speed_ratio(rounds["ours"], rounds["trl"]),
-        "memory_ratio": memory_ratio(rounds["ours"], rounds["trl"]),
-        "loss_max_rel_diff": largest_difference(*half, "loss"),
+        "speed_ratio": versus.speed_ratio(rounds["ours"], rounds["trl"]),
+        "memory_ratio": versus.memory_ratio(rounds["ours"], rounds["trl"]),
+        "loss_max_rel_diff": versus.largest_difference(*half, "loss"),
         "margin_max_diff": margin_difference(*half),
-        "loss_max_rel_diff_fp32": largest_difference(*full, "loss"),
+        "loss_max_rel_diff_fp32": versus.largest_difference(*full, "loss"),
         "margin_max_diff_fp32": margin_difference(*full),
         "peak_rss_gb": {side: [r["peak_rss_gb"] for r in found] for side, found in rounds.items()},
         "curves": {side: found[0]["curve"] for side, found in rounds.items()},

@@ -15,20 +15,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import versus_trl as versus
 from measured import finish
-from versus_trl import (
-    EXACT_STEPS,
-    arguments,
-    in_order,
-    largest_difference,
-    memory_ratio,
-    run_ours,
-    run_trl,
-    speed_ratio,
-    take_turns,
-    trl_arguments,
-    work,
-)
 
 CURVE = {"loss": "loss"}
 SETTINGS = {"micro_batch_size": 2}
@@ -44,11 +32,11 @@ def settings(folder: Path) -> tuple[Any, Any, list[Any]]:
 
     config = load_config(folder / "config.yaml")
     tokenizer = AutoTokenizer.from_pretrained(config.student.model)
-    return config, tokenizer, in_order(load_sft(RunFolder(folder).sft_data, tokenizer, config.sft))
+    return config, tokenizer, versus.in_order(load_sft(RunFolder(folder).sft_data, tokenizer, config.sft))
 
 
 def ours(folder: Path) -> dict[str, Any]:
-    return run_ours("sft", folder, list(CURVE))
+    return versus.run_ours("sft", folder, list(CURVE))
 
 
 def trl(folder: Path) -> dict[str, Any]:
@@ -57,14 +45,14 @@ def trl(folder: Path) -> dict[str, Any]:
 
     config, tokenizer, groups = settings(folder)
     rows = [{"input_ids": t.ids, "completion_mask": [int(w > 0) for w in t.weights]} for (t,) in groups]
-    options = trl_arguments(len(rows) // config.sft.batch_size, config.sft.dtype, folder)
+    options = versus.trl_arguments(len(rows) // config.sft.batch_size, config.sft.dtype, folder)
     trainer = SFTTrainer(
         model=str(config.student.model),
         args=SFTConfig(**options, completion_only_loss=True),
         train_dataset=datasets.Dataset.from_list(rows),
         processing_class=tokenizer,
     )
-    return run_trl(trainer, CURVE)
+    return versus.run_trl(trainer, CURVE)
 
 
 def bare(folder: Path) -> dict[str, Any]:
@@ -104,18 +92,18 @@ SIDES = {"ours": ours, "trl": trl, "bare": bare}
 
 
 def main() -> None:
-    args = arguments(__doc__, list(SIDES))
+    args = versus.arguments(__doc__, list(SIDES))
     if args.side:
-        work(SIDES[args.side], args.folder)
-    rounds = take_turns(__file__, args, "sft", list(SIDES), SETTINGS)
-    args.rounds, args.steps = 1, min(args.steps, EXACT_STEPS)
-    exact = take_turns(__file__, args, "sft", ["ours", "trl"], {**SETTINGS, "dtype": "float32"})
+        versus.work(SIDES[args.side], args.folder)
+    rounds = versus.take_turns(__file__, args, "sft", list(SIDES), SETTINGS)
+    args.rounds, args.steps = 1, min(args.steps, versus.EXACT_STEPS)
+    exact = versus.take_turns(__file__, args, "sft", ["ours", "trl"], {**SETTINGS, "dtype": "float32"})
     found = {
-        "speed_ratio": speed_ratio(rounds["ours"], rounds["trl"]),
-        "bare_ratio": speed_ratio(rounds["ours"], rounds["bare"]),
-        "memory_ratio": memory_ratio(rounds["ours"], rounds["trl"]),
-        "loss_max_rel_diff": largest_difference(rounds["ours"][0], rounds["trl"][0], "loss"),
-        "loss_max_rel_diff_fp32": largest_difference(exact["ours"][0], exact["trl"][0], "loss"),
+        "speed_ratio": versus.speed_ratio(rounds["ours"], rounds["trl"]),
+        "bare_ratio": versus.speed_ratio(rounds["ours"], rounds["bare"]),
+        "memory_ratio": versus.memory_ratio(rounds["ours"], rounds["trl"]),
+        "loss_max_rel_diff": versus.largest_difference(rounds["ours"][0], rounds["trl"][0], "loss"),
+        "loss_max_rel_diff_fp32": versus.largest_difference(exact["ours"][0], exact["trl"][0], "loss"),
         "peak_rss_gb": {side: [r["peak_rss_gb"] for r in found] for side, found in rounds.items()},
         "curves": {side: found[0]["curve"]["loss"] for side, found in rounds.items()},
     }

@@ -12,6 +12,7 @@ stage that goes on remembers what it saw.
 import json
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class EarlyStop(TrainerCallback):
     @property
     def best_step(self) -> int:
         """The step of the lowest loss so far; the earlier of two equal ones."""
-        return min(self.looks, key=lambda look: (look[1], look[0]))[0]
+        return step_of_lowest(self.looks)
 
     @property
     def best(self) -> Path | None:
@@ -52,7 +53,7 @@ class EarlyStop(TrainerCallback):
         """Remember the looks up to the step that training goes on from, if the best of them still has its model."""
         kept = json.loads(self.memory.read_text()) if state.global_step and self.memory.exists() else {"looks": []}
         looks = [(step, loss) for step, loss in kept["looks"] if step <= state.global_step]
-        if looks and min(kept["looks"], key=lambda look: (look[1], look[0]))[0] <= state.global_step:
+        if looks and step_of_lowest(kept["looks"]) <= state.global_step:
             self.looks, self.saved = looks, kept["saved"]
         self.trainer.accelerator.wait_for_everyone()
         if not self.looks and self.trainer.is_world_process_zero():
@@ -78,6 +79,11 @@ class EarlyStop(TrainerCallback):
         """What the stage's result says of it."""
         lowest = min((loss for _, loss in self.looks), default=math.nan)
         return {"held_out_rows": len(self.trainer.data.held_out), "held_out_loss": lowest, "best_step": self.best_step}
+
+
+def step_of_lowest(looks: Sequence[tuple[int, float]]) -> int:
+    """The step of the lowest loss among (step, loss); the earlier of two equal ones."""
+    return min(looks, key=lambda look: (look[1], look[0]))[0]
 
 
 def held_out_loss(trainer: Any) -> float:
