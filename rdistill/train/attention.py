@@ -57,6 +57,7 @@ def packed_attention(
             "lower max_length to the window, or train a model without them"
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    query, key = query.to(value.dtype), key.to(value.dtype)  # rotated in float32 where the residual stream is
     if segments is None:
         assert attention_mask is None, "packed attention takes no mask"
         return _by_torch(query, key, value, scale, dropout).transpose(1, 2).contiguous(), None

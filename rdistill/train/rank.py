@@ -139,7 +139,7 @@ def load_model(folder: str | Path, config: TrainConfig) -> Any:
     from transformers import AutoModelForCausalLM
 
     from rdistill.train.attention import register_attention
-    from rdistill.train.lean import make_lean
+    from rdistill.train.layers import fit_layers
 
     dtype = getattr(torch, config.dtype)
     model = AutoModelForCausalLM.from_pretrained(
@@ -156,7 +156,7 @@ def load_model(folder: str | Path, config: TrainConfig) -> Any:
         if hasattr(module, "support_avx512bf16_for_cpu"):
             # In eval mode bitsandbytes would repack 4-bit weights for good, in a form that small layers do not have.
             module.support_avx512bf16_for_cpu = False
-    make_lean(model, checkpointing=config.gradient_checkpointing)
+    fit_layers(model, checkpointing=config.gradient_checkpointing)
     return model
 
 

@@ -1,10 +1,11 @@
-"""Layers that keep less for the backward pass: RMSNorm its input alone, a gated MLP no product of gate and up.
+"""The student's layers as training wants them: they keep less for the backward pass, and sum in float32.
 
-    make_lean(model)                            # the same outputs to the bit, the same gradients up to rounding
+    fit_layers(model)                           # returns how many were changed
 
-What was not kept is computed again. Only classes known to compute exactly this are changed; others stay as they are.
-
-Shapes: T tokens, D width, F width inside the MLP.
+RMSNorm keeps its input alone, a gated MLP not the product of gate and up; what was not kept is computed again. What
+layers add up, the residual stream, is float32 whatever the weights are: a bfloat16 model gives, to the bit, the outputs
+of float32 weights under autocast (but for Qwen3's norms of queries and keys, which round once less), without a second
+copy of them. Only classes known to compute exactly this are changed.
 """
 
 from types import MethodType
@@ -25,7 +26,7 @@ class _RmsNorm(torch.autograd.Function):
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         inverse = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
         ctx.save_for_backward(x, weight, inverse)
-        return weight * (wide * inverse).to(x.dtype)
+        return (wide * inverse).mul_(weight).to(weight.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None]:
@@ -34,8 +35,8 @@ class _RmsNorm(torch.autograd.Function):
         normal = x * inverse
         grad_weight = None
         if ctx.needs_input_grad[1]:
-            grad_weight = (grad * normal.to(x.dtype)).flatten(0, -2).sum(0)
-        grad_normal = (grad * weight).to(normal.dtype)
+            grad_weight = (grad * normal).flatten(0, -2).sum(0).to(weight.dtype)
+        grad_normal = grad.to(normal.dtype) * weight
         mean = (grad_normal * normal).mean(-1, keepdim=True)
         return grad_normal.addcmul_(normal, mean, value=-1).mul_(inverse).to(x.dtype), grad_weight, None
 
@@ -77,23 +78,23 @@ def _mlp_forward(self: Any, x: torch.Tensor) -> torch.Tensor:
     return down
 
 
-def make_lean(model: torch.nn.Module, *, checkpointing: bool = False) -> int:
+def fit_layers(model: Any, *, checkpointing: bool = False) -> int:
     """Change the layers of a transformers model in place; returns how many.
 
-    With gradient `checkpointing` the MLPs stay: what is kept by them would no longer be dropped.
+    With gradient `checkpointing` the MLPs stay: what they keep would no longer be dropped.
     """
-    changed = 0
-    for module in model.modules():
-        name = type(module).__name__
-        if name in {f"{family}RMSNorm" for family in FAMILIES}:
-            module.forward = MethodType(_norm_forward, module)  # type: ignore[method-assign]
-        elif name in {f"{family}MLP" for family in FAMILIES} and _is_silu(module) and not checkpointing:
-            module.forward = MethodType(_mlp_forward, module)  # type: ignore[method-assign]
-        else:
-            continue
-        changed += 1
-    return changed
+    norms = [module for module in model.modules() if type(module).__name__.endswith("Norm")]
+    known = [norm for norm in norms if type(norm).__name__ in {f"{family}RMSNorm" for family in FAMILIES}]
+    mlps = [module for module in model.modules() if type(module).__name__ in {f"{family}MLP" for family in FAMILIES}]
+    mlps = [] if checkpointing else [mlp for mlp in mlps if mlp.config.hidden_act in ("silu", "swish")]
+    for norm in known:
+        norm.forward = MethodType(_norm_forward, norm)
+    for mlp in mlps:
+        mlp.forward = MethodType(_mlp_forward, mlp)
+    if norms == known:  # they bring the stream back to the weights' precision before each matrix product
+        model.get_input_embeddings().register_forward_hook(_to_float32)
+    return len(known) + len(mlps)
 
 
-def _is_silu(mlp: Any) -> bool:
-    return getattr(mlp.config, "hidden_act", None) in ("silu", "swish")
+def _to_float32(module: Any, arguments: Any, embedded: torch.Tensor) -> torch.Tensor:
+    return embedded.to(torch.promote_types(embedded.dtype, torch.float32))
