@@ -22,6 +22,8 @@ from rdistill.prompts.student import student_messages
 from rdistill.quarantine import validate_gold
 from rdistill.records import Example, Message, Problem, Sample, StudentMode
 from rdistill.run import RunFolder
+from rdistill.sandbox import Consent, sandbox_warnings
+from rdistill.sandbox import require as require_sandbox
 from rdistill.select.completions import complete
 from rdistill.stages import STAGES, fingerprints, why_rerun
 from rdistill.tools import format_tool_call
@@ -33,7 +35,7 @@ SHOWN = 3
 COLOURS = {"rationale": "cyan", "answer": "green", "tool_call": "magenta", "tool_result": "yellow", None: "dim"}
 
 
-def check_all(config: Config) -> dict[str, Any]:
+def check_all(config: Config, consent: Consent = Consent()) -> dict[str, Any]:
     """Validate a run and return its plan.
 
     Raises: ConfigError or DataError (exit code 2), PrerequisiteError (3), each naming the field and the remedy.
@@ -42,6 +44,7 @@ def check_all(config: Config) -> dict[str, Any]:
 
     RunFolder(config.run_dir or "").check_usable()
     check_prerequisites(config)
+    accepted = check_sandbox(config, consent)
     problems, counts = build_problems(config)
     check_domains(config, problems)
     check_verifiers(config)
@@ -57,7 +60,7 @@ def check_all(config: Config) -> dict[str, Any]:
         "student": config.student.model,
         "problems": counts,
         "gold": gold,
-        "warnings": [*warnings(config), *counts["warnings"], *gold_warnings(gold)],
+        "warnings": [*accepted, *warnings(config), *counts["warnings"], *gold_warnings(gold)],
         "teacher_samples_at_most": samples,
         "teacher_tokens_at_most": samples * teacher.sampling.max_tokens,
         "stages": plan_of_stages(config),
@@ -97,7 +100,7 @@ def gold_warnings(gold: dict[str, Any]) -> list[str]:
 
 
 def check_prerequisites(config: Config) -> None:
-    """Data folder, models, endpoint, verifiers, sandbox, DeepSpeed files."""
+    """Data folder, models, endpoint, verifiers, DeepSpeed files."""
     from rdistill.verifiers.registry import require
 
     if not Path(config.data_dir or ".").is_dir():
@@ -117,13 +120,20 @@ def check_prerequisites(config: Config) -> None:
     for number, spec in enumerate(config.verify.verifiers):
         if spec.name == "judge":
             _probe_judge(f"verify.verifiers.{number}.options", spec.options)
-    if field := needs_sandbox(config):
-        from rdistill.sandbox import require as require_sandbox
 
-        try:
-            require_sandbox(config.sandbox.require)
-        except PrerequisiteError as error:
-            raise PrerequisiteError(f"{field} runs code that a model wrote: {error}") from None
+
+def check_sandbox(config: Config, consent: Consent) -> list[str]:
+    """Settle on a sandbox level where the run needs one; returns a warning if it is less than the config requires.
+
+    Raises: PrerequisiteError if it is less and `consent` does not accept that.
+    """
+    field = needs_sandbox(config)
+    if field is None:
+        return []
+    try:
+        return sandbox_warnings(require_sandbox(config.sandbox.require, consent), config.sandbox.require)
+    except PrerequisiteError as error:
+        raise PrerequisiteError(f"{field} runs code that a model wrote, but {error}") from None
 
 
 def _probe_judge(field: str, options: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from rdistill import __version__
 from rdistill.errors import ConfigError, RdistillError, first_cause
+from rdistill.sandbox.levels import Consent, forget_granted
 
 app = typer.Typer(
     help="Distil a teacher's verified reasoning and preferences into a small, concise student.",
@@ -32,11 +33,24 @@ app.add_typer(sandbox_app, name="sandbox")
 
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 debug = False
+SANDBOXED = ("generate", "verify", "evaluate")
 INTERRUPTED = 130
 
 ConfigPath = Annotated[Path, typer.Argument(help="A YAML config, e.g. configs/quickstart.yaml.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Changes to it, e.g. dpo.beta=0.2 teacher.max_samples=4.")]
 RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Where the run lives (default: the config's run_dir).")]
+AllowWeak = Annotated[
+    bool,
+    typer.Option(
+        "--allow-weak-sandbox", help="Accept the best sandbox of this machine, where it is below sandbox.require."
+    ),
+]
+Untrusted = Annotated[
+    bool,
+    typer.Option(
+        "--i-understand-untrusted-code", help="Let code that a model wrote run at level weak: behind limits alone."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -70,11 +84,18 @@ def init(path: Annotated[Path, typer.Argument(help="The file to write.")] = Path
 
 
 @app.command()
-def check(config: ConfigPath, overrides: Overrides = None, run_dir: RunDir = None, as_json: AsJson = False) -> None:
+def check(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    as_json: AsJson = False,
+    allow_weak: AllowWeak = False,
+    untrusted: Untrusted = False,
+) -> None:
     """Validate everything, load nothing big; print the plan and one training example with its weights."""
     from rdistill.check import check_all, print_plan
 
-    plan = check_all(_load(config, overrides, run_dir))
+    plan = check_all(_load(config, overrides, run_dir), Consent(allow_weak, untrusted))
     out.print_json(json.dumps(plan)) if as_json else print_plan(plan, out)
 
 
@@ -85,12 +106,14 @@ def run(
     run_dir: RunDir = None,
     until: Annotated[str | None, typer.Option("--until", help="Stop after this stage.")] = None,
     from_stage: Annotated[str | None, typer.Option("--from", help="Run this stage and what follows again.")] = None,
+    allow_weak: AllowWeak = False,
+    untrusted: Untrusted = False,
 ) -> None:
     """Run all stages; those that are done and unchanged are skipped."""
     from rdistill.pipeline import run_pipeline
 
     loaded = _load(config, overrides, run_dir)
-    run_pipeline(loaded, err, until=until, from_stage=from_stage)
+    run_pipeline(loaded, err, until=until, from_stage=from_stage, consent=Consent(allow_weak, untrusted))
     if until in (None, "evaluate", "report"):
         _print_outcome(loaded)
 
@@ -101,7 +124,18 @@ def _stage_command(stage: str, help_text: str) -> None:
 
         run_pipeline(_load(config, overrides, run_dir), err, only=stage)
 
-    app.command(name=stage, help=help_text)(command)
+    def sandboxed_command(
+        config: ConfigPath,
+        overrides: Overrides = None,
+        run_dir: RunDir = None,
+        allow_weak: AllowWeak = False,
+        untrusted: Untrusted = False,
+    ) -> None:
+        from rdistill.pipeline import run_pipeline
+
+        run_pipeline(_load(config, overrides, run_dir), err, only=stage, consent=Consent(allow_weak, untrusted))
+
+    app.command(name=stage, help=help_text)(sandboxed_command if stage in SANDBOXED else command)
 
 
 for _stage, _help in {
@@ -125,6 +159,8 @@ def ask(
     ] = None,
     mode: Annotated[str, typer.Option(help="concise, direct, hidden, explain or tool.")] = "concise",
     as_json: AsJson = False,
+    allow_weak: AllowWeak = False,
+    untrusted: Untrusted = False,
 ) -> None:
     """Answer with the student: the answer alone by default.
 
@@ -135,7 +171,7 @@ def ask(
 
     prepare_this_process()
     questions = read_questions(None if question in (None, "-") else question, mode, sys.stdin)
-    for item in answer_all(run_or_model, questions):
+    for item in answer_all(run_or_model, questions, Consent(allow_weak, untrusted)):
         print(
             json.dumps(item, ensure_ascii=False) if as_json or question in (None, "-") else item["answer"], flush=True
         )
@@ -221,13 +257,18 @@ def sandbox_run(
     file: Annotated[str, typer.Argument(help="A Python file; '-' reads the program from stdin.")],
     stdin: Annotated[Path | None, typer.Option("--stdin", help="A file that the program reads as its stdin.")] = None,
     as_json: AsJson = False,
+    allow_weak: AllowWeak = False,
+    untrusted: Untrusted = False,
 ) -> None:
     """Run a Python program in the sandbox. The exit code is about the sandbox; the program's own is in the output."""
     from rdistill.errors import PrerequisiteError
     from rdistill.report.words import reveal
-    from rdistill.sandbox import Sandbox
+    from rdistill.sandbox import Sandbox, require, sandbox_warnings
 
     code = _read_text(Path("/dev/stdin" if file == "-" else file))
+    if allow_weak:
+        for warning in sandbox_warnings(require("strong", Consent(allow_weak, untrusted)), "strong"):
+            err.print(f"warning: {warning}", markup=False, soft_wrap=True)
     result = Sandbox().run(code, stdin=_read_text(stdin) if stdin else "")
     if as_json:
         shown = ("status", "exit_code", "stdout", "stderr", "seconds", "level")
@@ -241,20 +282,31 @@ def sandbox_run(
 
 
 @sandbox_app.command("selftest")
-def sandbox_selftest(as_json: AsJson = False) -> None:
-    """Attack the sandbox with its own probes; exit code 3 if one gets through."""
+def sandbox_selftest(as_json: AsJson = False, allow_weak: AllowWeak = False) -> None:
+    """Find this machine's sandbox level by attacking the best first; exit code 3 if it is below `strong`."""
     from rdistill.errors import PrerequisiteError
-    from rdistill.sandbox import self_test
+    from rdistill.sandbox import LEVELS, self_test
 
-    probes = self_test()
-    rows: list[dict[str, Any]] = [{"name": p.name, "ok": p.ok, "detail": p.detail} for p in probes]
+    rows: list[dict[str, Any]] = []
+    for level in LEVELS:
+        probes = self_test(level)
+        rows += [{"level": level, "name": p.name, "ok": p.ok, "detail": p.detail} for p in probes]
+        if is_found := all(p.ok for p in probes):
+            break
+    found = level if is_found else None
     if as_json:
-        out.print_json(json.dumps({"ok": all(p.ok for p in probes), "probes": rows}))
+        out.print_json(json.dumps({"ok": found == "strong", "level": found, "probes": rows}))
     else:
         for row in rows:
-            out.print(f"{'ok  ' if row['ok'] else 'FAIL'} {row['name']:<24} {row['detail']}", markup=False)
-    if not all(p.ok for p in probes):
-        raise PrerequisiteError("the sandbox let a probe through; model-written code will not be run on this machine")
+            out.print(
+                f"{'ok  ' if row['ok'] else 'FAIL'} {row['level']:<14} {row['name']:<24} {row['detail']}", markup=False
+            )
+        out.print(f"level {found}", markup=False)
+    if found != "strong" and not (found and allow_weak):
+        raise PrerequisiteError(
+            f"this machine's sandbox level is {found}; a run needs strong, unless its config says less in "
+            "sandbox.require, or --allow-weak-sandbox is typed"
+        )
 
 
 def _load(path: Path, overrides: list[str] | None, run_dir: Path | None) -> Any:
@@ -281,6 +333,7 @@ def _print_outcome(config: Any) -> None:
 
 def main() -> None:
     """Run the command line; every error the user can mend is one sentence and an exit code."""
+    forget_granted()
     try:
         code = app(standalone_mode=False, prog_name="rdistill")
     except (KeyboardInterrupt, typer.Abort):

@@ -5,11 +5,15 @@ import time
 
 from rich.console import Console
 
-from rdistill.check import check_prerequisites
+from rdistill.check import check_prerequisites, check_sandbox
 from rdistill.config import Config, dump_config
 from rdistill.errors import ConfigError, DataError
 from rdistill.run import RunFolder, write_durable
+from rdistill.sandbox import Consent
 from rdistill.stages import STAGE_NAMES, STAGES, Stage, fingerprints, run_stage, why_rerun
+
+SANDBOXED = ("generate", "verify", "evaluate")
+"""Stages that may run code that a model wrote."""
 
 
 def run_pipeline(
@@ -19,11 +23,13 @@ def run_pipeline(
     until: str | None = None,
     from_stage: str | None = None,
     only: str | None = None,
+    consent: Consent = Consent(),
 ) -> None:
     """Run the stages that are not done or have changed, in order.
 
-    `only` runs one stage, whose inputs must be done.
-    Raises: ConfigError for an unknown stage; what check_prerequisites raises; the failing stage's error.
+    `only` runs one stage, whose inputs must be done; `consent` is to a weaker sandbox than the config requires.
+    Raises: ConfigError for an unknown stage; what check_prerequisites and check_sandbox raise; the failing stage's
+    error.
     """
     for option, name in (("--until", until), ("--from", from_stage)):
         if name is not None and name not in STAGE_NAMES:
@@ -41,6 +47,9 @@ def run_pipeline(
         if any(stage.name == "generate" and reasons[stage.name] for stage in chosen):
             # Before hours of the teacher's time are spent: is all that later stages need there?
             check_prerequisites(config)
+        if any(stage.name in SANDBOXED and reasons[stage.name] for stage in chosen):
+            for warning in check_sandbox(config, consent):
+                console.print(f"warning   {warning}", style="yellow", markup=False, soft_wrap=True)
         logs = None
         for stage in chosen:
             reason = reasons[stage.name]

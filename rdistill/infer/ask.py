@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,6 +15,7 @@ from rdistill.infer.card import find_student
 from rdistill.infer.concise import ASK_MODES, Student
 from rdistill.models import cache_folder, check_model
 from rdistill.records import Message, Record
+from rdistill.sandbox import Consent, require, sandbox_warnings
 from rdistill.teacher.engines import start_vllm
 from rdistill.tools import make_tools
 
@@ -73,7 +75,7 @@ def _question(row: dict[str, Any], default_id: str, mode: str, where: str) -> Qu
     return Question(id=str(row.get("id", default_id)), messages=messages, mode=mode)
 
 
-def answer_all(run_or_model: str, questions: list[Question]) -> Iterator[dict[str, Any]]:
+def answer_all(run_or_model: str, questions: list[Question], consent: Consent = Consent()) -> Iterator[dict[str, Any]]:
     """Answers in the order of the questions: {"id", "answer", "mode", "tokens", "confidence", ...}.
 
     Raises: ConfigError for a mode that was not trained; PrerequisiteError or TeacherError if the model is not served.
@@ -84,6 +86,10 @@ def answer_all(run_or_model: str, questions: list[Question]) -> Iterator[dict[st
     for q in questions:
         if trained.get(q.mode, q.mode) not in card.prompts:
             raise ConfigError(f"mode {q.mode!r} was not trained; this student has {', '.join(card.prompts)}")
+    if "python" in card.tools and uses_tools(questions):
+        lowest = SandboxConfig().require
+        for warning in sandbox_warnings(require(lowest, consent), lowest):
+            print(f"warning: {warning}", file=sys.stderr)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     log = _log_file()
     try:
@@ -94,10 +100,15 @@ def answer_all(run_or_model: str, questions: list[Question]) -> Iterator[dict[st
     yield from answers
 
 
-async def _answer_all(model: str, card: Any, questions: Iterable[Question]) -> list[dict[str, Any]]:
+def uses_tools(questions: Iterable[Question]) -> bool:
+    return any(question.mode == "tool" for question in questions)
+
+
+async def _answer_all(model: str, card: Any, questions: list[Question]) -> list[dict[str, Any]]:
     engine = await start_vllm(model, None, VllmConfig())
     try:
-        student = Student(engine, card, make_tools(card.tools, SandboxConfig()) if card.tools else {})
+        tools = make_tools(card.tools, SandboxConfig()) if uses_tools(questions) else {}
+        student = Student(engine, card, tools)
         found = await asyncio.gather(*(student.answer(q.messages, q.mode) for q in questions))  # type: ignore[arg-type]
     finally:
         await engine.close()

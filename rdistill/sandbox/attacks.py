@@ -6,6 +6,7 @@ Each of ATTACKS prints `blocked` or `ESCAPED` for what it tried; each of LIMITS 
 import json
 import os
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -24,16 +25,23 @@ def attack(name, action):
         print("blocked", name, type(error).__name__)
     else:
         print("ESCAPED", name)
+def processes(*guesses):
+    try:
+        seen = {int(name) for name in os.listdir("/proc") if name.isdigit()}
+    except PermissionError:
+        seen = {1, os.getppid(), *guesses}
+    return seen - {os.getpid()}
 """
 
 
 class Bait(NamedTuple):
-    """What the attacks try to reach."""
+    """What the attacks try to reach: a file, a secret, listeners, a process of ours and this one."""
 
     folder: Path
     secret: str
     port: int
     listeners: list[socket.socket]
+    victim: subprocess.Popen
 
 
 def _denied_calls(_: Bait) -> str:
@@ -53,24 +61,61 @@ for name, number in {numbers}.items():
 ATTACKS: dict[str, Callable[[Bait], str]] = {
     "privileges": lambda bait: (
         """
-status = {name: value.strip() for name, _, value in (line.partition(":") for line in open("/proc/self/status"))}
-bare = os.getuid() != 0 and all(int(status[n], 16) == 0 for n in ("CapPrm", "CapEff", "CapInh", "CapAmb"))
-print("blocked" if bare and status["NoNewPrivs"] == "1" and status["Seccomp"] == "2" else "ESCAPED", status)
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+capabilities = (ctypes.c_uint32 * 6)(*[1] * 6)
+libc.capget((ctypes.c_uint32 * 2)(0x20080522, 0), capabilities)
+kept = [libc.prctl(option, 0, 0, 0, 0) for option in (39, 21)]  # no new privileges, seccomp's mode
+bare = os.getuid() != 0 and not any(capabilities)
+print("blocked" if bare and kept == [1, 2] else "ESCAPED", os.getuid(), list(capabilities), kept)
 """
     ),
     "read host files": lambda bait: (
         f"""
+def read(path):
+    print(os.listdir(path) if os.path.isdir(path) else open(path).read())
 for top in ("", "/proc/1/root", "/proc/1/cwd", "/proc/self/root", "/tmp/../.."):
-    attack(top, lambda: print(open(top + {str(bait.folder / "secret.txt")!r}).read()))
-for path in ("/etc/shadow", "/etc/passwd", "/root/.ssh", "/home", "/var", "/run", "/sys", "/opt", "/mnt", "/srv"):
+    attack(top, lambda: read(top + {str(bait.folder / "secret.txt")!r}))
+for path in ("/etc/shadow", "/etc/passwd", "/root", "/root/.ssh", "/home", "/var", "/run", "/sys", "/opt", "/mnt"):
+    attack(path, lambda: read(path))
+attack("folder", lambda: read({str(bait.folder)!r}))
+"""
+    ),
+    "find host files": lambda bait: (
+        f"""
+for path in ("/etc/shadow", "/etc/passwd", "/home", "/var", "/run", "/sys", "/opt", "/srv", {str(bait.folder)!r}):
     attack(path, lambda: os.stat(path))
 """
     ),
+    "change host files": lambda bait: (
+        f"""
+import shutil
+secret, folder = {str(bait.folder / "secret.txt")!r}, {str(bait.folder)!r}
+attack("write", lambda: open(secret, "a"))
+attack("truncate", lambda: os.truncate(secret, 0))
+attack("chmod", lambda: os.chmod(secret, 0o777))
+attack("chmod of the folder", lambda: os.chmod(folder, 0o700))
+attack("chown", lambda: os.chown(secret, os.getuid(), os.getgid()))
+attack("utime", lambda: os.utime(secret, (1, 1)))
+attack("setxattr", lambda: os.setxattr(secret, "user.x", b"x"))
+attack("chmod of Python", lambda: os.chmod(os.__file__, 0o666))
+attack("link", lambda: os.link(secret, "linked"))
+attack("rename", lambda: os.rename(secret, "renamed"))
+attack("remove", lambda: os.remove(secret))
+attack("create", lambda: open(folder + "/new", "w"))
+attack("mkdir", lambda: os.mkdir(folder + "/new"))
+attack("symlink", lambda: os.symlink("/", folder + "/new"))
+attack("fifo", lambda: os.mkfifo(folder + "/new"))
+attack("rmtree", lambda: shutil.rmtree(folder))
+os.symlink(secret, "inside")
+attack("symlink inside", lambda: open("inside").read())
+"""
+    ),
     "read the environment": lambda bait: (
-        """
+        f"""
 print("blocked", dict(os.environ))
-for pid in filter(str.isdigit, os.listdir("/proc")):
-    try: print(open(f"/proc/{pid}/environ", "rb").read())
+for pid in processes({os.getpid()}, {bait.victim.pid}):
+    try: print(open(f"/proc/{{pid}}/environ", "rb").read())
     except OSError: pass
 """
     ),
@@ -107,18 +152,30 @@ for folder in ("/", "/usr", "/usr/lib", "/etc", "/dev", "/proc/sys", os.path.dir
 """
     ),
     "memory of other processes": lambda bait: (
-        """
-others = {name for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()}
+        f"""
+others = processes({os.getpid()}, {bait.victim.pid})
 for name in ("mem", "maps", "auxv", "environ"):
     for pid in others:
-        attack(name, lambda: open(f"/proc/{pid}/{name}", "r+b" if name == "mem" else "rb").close())
+        attack(name, lambda: open(f"/proc/{{pid}}/{{name}}", "r+b" if name == "mem" else "rb").close())
 print("blocked", len(others))
 """
     ),
     "see other processes": lambda bait: (
         """
-seen = {int(name) for name in os.listdir("/proc") if name.isdigit()}
-print("blocked" if seen == {1, os.getpid()} else "ESCAPED", seen)
+seen = processes()
+print("blocked" if seen <= {1, os.getppid()} else "ESCAPED", seen)
+"""
+    ),
+    "reach other processes": lambda bait: (
+        f"""
+import resource, signal
+for pid in {{ {os.getpid()}, {bait.victim.pid} }} - {{1, os.getpid()}}:
+    attack("limit", lambda: resource.prlimit(pid, resource.RLIMIT_NOFILE, (1, 1)))
+    attack("affinity", lambda: os.sched_setaffinity(pid, [0]))
+    attack("scheduler", lambda: os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0)))
+    attack("priority", lambda: os.setpriority(os.PRIO_PROCESS, pid, 19))
+    attack("descriptor", lambda: signal.pidfd_send_signal(os.pidfd_open(pid), signal.SIGSTOP))
+attack("kill", lambda: os.kill({bait.victim.pid} if os.getpid() > 9 else 1 << 21, signal.SIGKILL))
 """
     ),
     "new user namespace": lambda bait: (
@@ -168,7 +225,7 @@ LIMITS: dict[str, tuple[str, str]] = {
         "time.sleep(9)",
         "resource_limit",
     ),
-    "disk": ("for n in range(99): open(f'/tmp/{n}', 'wb').write(bytes(8 << 20))", "resource_limit"),
+    "disk": ("for n in range(99): open(str(n), 'wb').write(bytes(8 << 20))", "resource_limit"),
     "output flood": ("while True: print('x' * 65536)", "resource_limit"),
     "deadline": (
         "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\nwhile True: pass",

@@ -2,20 +2,18 @@
 
     result = Sandbox(timeout_s=5, memory_mb=512).run("print(6 * 7)")      # status "ok", stdout "42\n"
 
-Level `strong`: bubblewrap (new root, process, network, IPC and user or uid isolation), seccomp, rlimits, and a parent
-that reads with byte caps and kills at a deadline. What it does NOT protect against: bugs of the kernel itself, side
-channels, use of CPU within the limits, and a caller who puts secrets into the code or its stdin.
+What holds the program depends on the level (levels.py, walls.py); around it stand, at every level, rlimits and a parent
+that reads with byte caps and kills at a deadline. What no level protects against: bugs of the kernel itself, side
+channels, use of CPU within the limits, and a caller who puts secrets into the code or its stdin. What the levels below
+`strong` leave open besides is in docs/decisions/sandbox_levels.md.
 """
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import math
 import os
-import platform
 import random
-import shutil
 import socket
 import subprocess
 import time
@@ -25,8 +23,9 @@ from typing import Any, Literal, NamedTuple
 
 from rdistill.errors import PrerequisiteError
 from rdistill.sandbox import layout
-from rdistill.sandbox.process import Watched, watch
-from rdistill.sandbox.seccomp import AUDIT_ARCH, build_filter
+from rdistill.sandbox.levels import Level, granted, missing
+from rdistill.sandbox.process import Limits, Watched, watch
+from rdistill.sandbox.walls import sealed, walls
 
 MAX_OUTPUT_BYTES, MAX_VALUES_BYTES, MAX_INPUT_BYTES = 1 << 16, 4 << 20, 16 << 20
 MAX_TASKS, MAX_OPEN_FILES, MAX_FILE_MB = 32, 256, 16
@@ -36,7 +35,6 @@ NUM_SLOTS, FIRST_UID = 256, 60600
 SLOT_WAIT_S = 30.0
 
 SandboxStatus = Literal["ok", "error", "timeout", "resource_limit", "sandbox_error"]
-Level = Literal["strong", "medium"]
 
 
 class SandboxResult(NamedTuple):
@@ -58,13 +56,11 @@ class SandboxResult(NamedTuple):
 class Sandbox:
     """Limits for runs; holds no process, so one object serves any number of threads and processes."""
 
-    def __init__(self, level: Level = "strong", timeout_s: float = 5, memory_mb: int = 512) -> None:
-        if level != "strong":
-            raise PrerequisiteError(
-                f"sandbox level {level!r} is not available; expected 'strong': set sandbox.require: strong"
-            )
-        self.level, self.timeout_s, self.memory_mb = level, timeout_s, memory_mb
-        self._bwrap, self._setpriv, self._filter = find_parts()
+    def __init__(self, level: Level | None = None, timeout_s: float = 5, memory_mb: int = 512) -> None:
+        """`level`: by default what this process was granted. Raises PrerequisiteError where it cannot be had."""
+        self.level, self.timeout_s, self.memory_mb = level or granted(), timeout_s, memory_mb
+        if fault := missing(self.level):
+            raise PrerequisiteError(fault)
         self._source = (Path(__file__).parent / "child.py").read_text(encoding="utf-8")
 
     def run(
@@ -98,37 +94,51 @@ class Sandbox:
         return {
             "RLIMIT_AS": self.memory_mb << 20,
             "RLIMIT_CPU": 2 * math.ceil(timeout_s) + 1,
-            "RLIMIT_NPROC": MAX_TASKS + SPARE_TASKS,
+            "RLIMIT_NPROC": MAX_TASKS + SPARE_TASKS + self._num_foreign_tasks(),
             "RLIMIT_NOFILE": MAX_OPEN_FILES,
             "RLIMIT_FSIZE": MAX_FILE_MB << 20,
             "RLIMIT_CORE": 0,
             "RLIMIT_MEMLOCK": 0,
         }
 
+    def _num_foreign_tasks(self) -> int:
+        """Tasks that may count against the program's uid and are not its own: all of the machine's, to be safe."""
+        if os.geteuid() == 0 or self.level in ("strong", "strong-nobwrap"):
+            return 0
+        with open("/proc/loadavg") as file:
+            return int(file.read().split()[3].rpartition("/")[2])
+
     def _launch(self, request: bytes, stdin: bytes, uid: int | None, deadline: float) -> Watched:
         with contextlib.ExitStack() as stack:
-            stdin_fd, request_fd, filter_fd = (stack.enter_context(_sealed(d)) for d in (stdin, request, self._filter))
+            stdin_fd, request_fd = (stack.enter_context(sealed(data)) for data in (stdin, request))
+            around = stack.enter_context(walls(self.level, uid))
             pipes = [os.pipe() for _ in range(3)]
             for read_end, _ in pipes:
                 stack.callback(os.close, read_end)
             (out, err, values) = (write_end for _, write_end in pipes)
             try:
                 process = subprocess.Popen(
-                    layout.command(self._bwrap, self._setpriv, uid, filter_fd)
-                    + layout.python_command(self._source, request_fd, values),
+                    around.command + layout.python_arguments(self._source, request_fd, values),
                     stdin=stdin_fd,
                     stdout=out,
                     stderr=err,
                     env={"PATH": "/usr/bin:/bin"},
                     cwd="/",
-                    pass_fds=(request_fd, filter_fd, values),
+                    pass_fds=(request_fd, values, *around.fds),
                     process_group=0,
                 )
             finally:
                 for _, write_end in pipes:
                     os.close(write_end)
-            caps = [MAX_OUTPUT_BYTES, MAX_OUTPUT_BYTES, MAX_VALUES_BYTES]
-            return watch(process, [read_end for read_end, _ in pipes], caps, deadline, self.memory_mb << 20, MAX_TASKS)
+            limits = Limits(
+                [MAX_OUTPUT_BYTES, MAX_OUTPUT_BYTES, MAX_VALUES_BYTES],
+                deadline,
+                self.memory_mb << 20,
+                MAX_TASKS,
+                around.folder,
+                layout.SCRATCH_MB << 20,
+            )
+            return watch(process, [read_end for read_end, _ in pipes], limits)
 
     def _result(self, watched: Watched, seconds: float) -> SandboxResult:
         stdout, stderr, values = watched.streams
@@ -143,25 +153,6 @@ class Sandbox:
             status = "resource_limit"
         out, err = (stream.decode("utf-8", "replace") for stream in (stdout, stderr))
         return SandboxResult(status, exit_code, out, err, values, seconds, self.level)
-
-
-def find_parts() -> tuple[str, str | None, bytes]:
-    """(bwrap, setpriv or None, seccomp filter). Raises PrerequisiteError naming what is missing."""
-    machine = platform.machine()
-    if platform.system() != "Linux" or machine not in AUDIT_ARCH:
-        raise PrerequisiteError(
-            f"the sandbox needs Linux on {' or '.join(AUDIT_ARCH)}, got {platform.system()} on {machine}; move there"
-        )
-    bwrap, setpriv = shutil.which("bwrap"), shutil.which("setpriv")
-    if bwrap is None:
-        raise PrerequisiteError("the sandbox needs bubblewrap, and bwrap is not on PATH: apt-get install bubblewrap")
-    if os.geteuid() != 0:
-        return bwrap, None, build_filter(machine)
-    if setpriv is None:
-        raise PrerequisiteError(
-            "the sandbox, started by root, needs setpriv, which is not on PATH: apt-get install util-linux"
-        )
-    return bwrap, os.path.realpath(setpriv), build_filter(machine)
 
 
 @contextlib.contextmanager
@@ -185,20 +176,3 @@ def _slot() -> Iterator[int | None]:
                     raise OSError(f"no free sandbox slot of {NUM_SLOTS} within {SLOT_WAIT_S:g} s")
                 time.sleep(0.05)
         yield uid
-
-
-@contextlib.contextmanager
-def _sealed(data: bytes) -> Iterator[int]:
-    """A descriptor that reads `data` and can no longer be changed, not even by who inherits it."""
-    fd = os.memfd_create("rdistill", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-        os.lseek(fd, 0, os.SEEK_SET)
-        fcntl.fcntl(
-            fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
-        )
-        yield fd
-    finally:
-        os.close(fd)

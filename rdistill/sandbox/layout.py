@@ -1,11 +1,13 @@
-"""The inside of the sandbox as bubblewrap arguments: what is mounted, unshared and dropped.
+"""What a program finds around it: the bubblewrap arguments of level `strong`, and the host's paths for Landlock.
 
 The new root holds a read-only Python and the system's shared libraries, a small private /tmp, and nothing else. Started
 by an ordinary user it is a user namespace. Started by root it is not (a process that is root outside passes checks that
 go by uid, with or without capabilities): setpriv changes to a real unprivileged uid, one for each concurrent run.
+Without bubblewrap the same Python and libraries are read where they lie.
 """
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,9 +26,19 @@ ENVIRONMENT = {
 _PRIVILEGES = ["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"]
 
 
-def command(bwrap: str, setpriv: str | None, uid: int | None, seccomp_fd: int) -> list[str]:
+DEVICES = [Path("/dev/null"), Path("/dev/urandom")]
+
+
+def command(uid: int | None, seccomp_fd: int) -> list[str]:
     """The command line up to the program. `uid` is the host uid to become; None for an ordinary user's own."""
-    arguments = [bwrap, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    arguments = [
+        str(shutil.which("bwrap")),
+        "--unshare-pid",
+        "--unshare-net",
+        "--unshare-ipc",
+        "--unshare-uts",
+        "--unshare-cgroup-try",
+    ]
     # Not bubblewrap's own init: it is left to others to reap, and the program could write its memory where they share
     # a uid. Process 1 is the program, or for root a shell with another uid that waits for it; either way all of the
     # box is dead before bubblewrap ends.
@@ -48,7 +60,8 @@ def command(bwrap: str, setpriv: str | None, uid: int | None, seccomp_fd: int) -
         arguments += ["--setenv", name, value]
     arguments += [*_libraries(), *_python(), *_kernel_files()]
     if uid is not None:
-        arguments += ["--perms", "0755", "--dir", "/sbin", "--ro-bind", str(setpriv), "/sbin/setpriv"]
+        setpriv = os.path.realpath(str(shutil.which("setpriv")))
+        arguments += ["--perms", "0755", "--dir", "/sbin", "--ro-bind", setpriv, "/sbin/setpriv"]
         arguments += ["--ro-bind", os.path.realpath("/bin/sh"), "/sbin/sh"]
     arguments += ["--remount-ro", "/", "--chdir", "/tmp", "--seccomp", str(seccomp_fd), "--"]
     if uid is not None:
@@ -68,9 +81,30 @@ def command(bwrap: str, setpriv: str | None, uid: int | None, seccomp_fd: int) -
     return arguments
 
 
-def python_command(source: str, *arguments: int) -> list[str]:
-    """The interpreter inside, without site packages, running `source` with numbers as its argv."""
-    return [_inside_python(), "-s", "-S", "-P", "-B", "-c", source, *map(str, arguments)]
+def python_arguments(source: str, *arguments: int) -> list[str]:
+    """The interpreter's own: no site packages, and `source` as the program, with numbers as its argv."""
+    return ["-s", "-S", "-P", "-B", "-c", source, *map(str, arguments)]
+
+
+def python_home() -> Path:
+    """Where the interpreter and its standard library lie on the host."""
+    return Path(sys.base_prefix).resolve()
+
+
+def python_binary() -> Path:
+    """The interpreter on the host, outside any virtual environment."""
+    binary = python_home() / "bin" / _python_version()
+    return (binary if binary.exists() else Path(sys.executable)).resolve()
+
+
+def host_python() -> list[Path]:
+    """What may be read of Python."""
+    return [python_binary(), python_home() / "lib"]
+
+
+def host_libraries() -> list[Path]:
+    """What may be read of the system: the folders of shared libraries and the dynamic linker's index of them."""
+    return [Path(path) for path in ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache")]
 
 
 def _python_version() -> str:
@@ -78,10 +112,11 @@ def _python_version() -> str:
 
 
 def _is_system_python() -> bool:
-    return Path(sys.base_prefix) == Path("/usr")
+    return python_home() == Path("/usr")
 
 
-def _inside_python() -> str:
+def inside_python() -> str:
+    """The interpreter's name in bubblewrap's root."""
     return f"/usr/bin/{_python_version()}" if _is_system_python() else f"/python/bin/{_python_version()}"
 
 
@@ -99,13 +134,11 @@ def _libraries() -> list[str]:
 
 def _python() -> list[str]:
     """The interpreter and its standard library at a neutral path: a private home folder is closed to other uids."""
-    prefix, version = Path(sys.base_prefix), _python_version()
-    binary = prefix / "bin" / version
-    source = str(binary if binary.exists() else Path(sys.executable).resolve())
+    prefix, version, source = python_home(), _python_version(), str(python_binary())
     if _is_system_python():
-        return ["--perms", "0755", "--dir", "/usr/bin", "--ro-bind", source, _inside_python()]
+        return ["--perms", "0755", "--dir", "/usr/bin", "--ro-bind", source, inside_python()]
     arguments = ["--perms", "0755", "--dir", "/python", "--perms", "0755", "--dir", "/python/bin"]
-    arguments += ["--ro-bind", source, _inside_python(), "--ro-bind", str(prefix / "lib"), "/python/lib"]
+    arguments += ["--ro-bind", source, inside_python(), "--ro-bind", str(prefix / "lib"), "/python/lib"]
     if (prefix / "lib" / version / "site-packages").is_dir():
         hidden = f"/python/lib/{version}/site-packages"
         arguments += ["--perms", "0755", "--size", "4096", "--tmpfs", hidden, "--remount-ro", hidden]

@@ -1,16 +1,20 @@
 """The self-test: attack the sandbox before anything trusts it.
 
-    for probe in self_test():
+    for probe in self_test("strong"):
         print(probe.name, probe.ok, probe.detail)
 
 Each probe runs a real attack and judges by what the parent sees (files, listeners, processes, the verdict of the run)
-as well as by what the attack says. `require("strong")` runs it once in a process and raises where anything got through.
+as well as by what the attack says. `require("strong")` does so once in a process, and raises where anything got
+through. The probes are the same at every level; UNCLAIMED says which of them a level does not claim to stop.
 """
 
 import contextlib
 import os
 import secrets
 import socket
+import stat
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,10 +24,18 @@ from typing import NamedTuple
 
 from rdistill.errors import PrerequisiteError
 from rdistill.sandbox.attacks import ATTACKS, ATTEMPT, DAEMON, LIMITS, MEMORY_MB, Bait
-from rdistill.sandbox.box import Level, Sandbox, SandboxResult, find_parts
+from rdistill.sandbox.box import Sandbox, SandboxResult
 from rdistill.sandbox.functions import run_function
+from rdistill.sandbox.levels import LEVELS, Consent, Level, grant, missing, remedy
 
 TIMEOUT_S, DEADLINE_S = 10.0, 0.5
+UNCLAIMED: dict[Level, set[str]] = {
+    "strong": set(),
+    "strong-nobwrap": {"find host files"},
+    "medium": {"find host files"},
+    "weak": {*ATTACKS, "no packet arrived", "host folder unchanged"},
+}
+"""Attacks that a level lets through, and that are not run against it. Landlock does not hide that a file exists."""
 
 
 class Probe(NamedTuple):
@@ -34,59 +46,70 @@ class Probe(NamedTuple):
     detail: str
 
 
-def self_test() -> list[Probe]:
-    """Run every probe; takes a few seconds. Raises PrerequisiteError if there is no sandbox to test."""
-    sandbox = Sandbox(timeout_s=TIMEOUT_S, memory_mb=MEMORY_MB)
+def self_test(level: Level) -> list[Probe]:
+    """Run every probe that a level claims to stop; takes a few seconds.
+
+    Where something is missing, or not even honest code runs, that is the only probe.
+    """
+    if fault := missing(level):
+        return [Probe("can be had", False, fault)]
+    sandbox = Sandbox(level, timeout_s=TIMEOUT_S, memory_mb=MEMORY_MB)
+    control = _honest(sandbox)
+    if not control.ok:
+        return [control]
     with _bait() as bait:
-        probes = [_probe(name, sandbox.run(ATTEMPT + code(bait)), bait) for name, code in ATTACKS.items()]
+        attacks = {name: code(bait) for name, code in ATTACKS.items() if name not in UNCLAIMED[level]}
+        probes = [_probe(name, sandbox.run(ATTEMPT + code), bait) for name, code in attacks.items()]
         probes += [_limit_probe(sandbox, name, code, status) for name, (code, status) in LIMITS.items()]
-        return [*probes, _network_untouched(bait), _survivors(sandbox, bait), _folder_untouched(bait), _honest(sandbox)]
+        probes += [_network_untouched(bait), _survivors(sandbox, bait), _folder_untouched(bait), _victim_unharmed(bait)]
+    return [*(probe for probe in probes if probe.name not in UNCLAIMED[level]), control]
 
 
-def require(level: Level) -> None:
-    """Make sure that the sandbox stops every probe. Raises PrerequisiteError with what is missing and what mends it."""
-    if level != "strong":
-        raise PrerequisiteError(
-            f"sandbox level {level!r} is not available; expected 'strong': set sandbox.require: strong"
-        )
-    find_parts()
-    failed = [probe for probe in _tested() if not probe.ok]
-    if failed:
-        what = "; ".join(f"{probe.name}: {' '.join(probe.detail.split())[:160]}" for probe in failed[:3])
-        raise PrerequisiteError(f"the sandbox failed {len(failed)} of {len(_tested())} probes ({what}); {_remedy()}")
+def require(lowest: Level, consent: Consent = Consent()) -> Level:
+    """Settle on this machine's best level, and grant it to this process and those that it starts.
+
+    Levels below `lowest` are looked at only where `consent` accepts them. Raises PrerequisiteError with what is missing
+    and what mends it.
+    """
+    accepted = LEVELS if consent.weak else LEVELS[: LEVELS.index(lowest) + 1]
+    faults = []
+    for level in accepted:
+        if fault := fault_of(level):
+            faults.append(fault)
+        elif level == "weak" and not consent.untrusted:
+            faults.append(
+                "what is left is level weak, where nothing but limits stands around code that a model wrote; if "
+                "that is acceptable, type --i-understand-untrusted-code as well"
+            )
+        else:
+            grant(level)
+            return level
+    or_less = "" if consent.weak else "; or accept the best level below for this run: --allow-weak-sandbox"
+    raise PrerequisiteError(f"sandbox.require={lowest} is not met: {'; '.join(faults)}{or_less}")
 
 
 @cache
-def _tested() -> list[Probe]:
-    return self_test()
-
-
-def _remedy() -> str:
-    """The line that most likely mends a sandbox that does not start."""
-    switches = {
-        "kernel/apparmor_restrict_unprivileged_userns": ("1", "0"),
-        "kernel/unprivileged_userns_clone": ("0", "1"),
-        "user/max_user_namespaces": ("0", "10000"),
-    }
-    for name, (closed, opened) in switches.items():
-        path = Path("/proc/sys") / name
-        if path.exists() and path.read_text().strip() == closed:
-            return f"allow user namespaces: sysctl -w {name.replace('/', '.')}={opened}"
-    if os.geteuid() == 0:
-        return (
-            "in a container, start it with --privileged, or with --cap-add SYS_ADMIN --security-opt seccomp=unconfined"
-        )
-    return "in a container, start it with --security-opt seccomp=unconfined; else see that bwrap --unshare-all works"
+def fault_of(level: Level) -> str | None:
+    """Why this machine does not have a level, and what mends it; None if it has."""
+    if fault := missing(level):
+        return fault
+    probes = self_test(level)
+    failed = [probe for probe in probes if not probe.ok]
+    if not failed:
+        return None
+    what = "; ".join(f"{probe.name}: {' '.join(probe.detail.split())[:160]}" for probe in failed[:3])
+    return f"sandbox level {level} failed {len(failed)} of {len(probes)} probes ({what}); {remedy(level)}"
 
 
 @contextlib.contextmanager
 def _bait() -> Iterator[Bait]:
-    """A secret in a file and in the environment, and listeners on TCP, UDP and an abstract Unix socket."""
+    """A secret in a file and in the environment, listeners on TCP, UDP and an abstract Unix socket, and a process."""
     secret = f"secret-{secrets.token_hex(8)}"
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rdistill-bait-")))
         folder.chmod(0o777)
         (folder / "secret.txt").write_text(secret)
+        (folder / "secret.txt").chmod(0o644)
         os.environ["RDISTILL_BAIT"] = secret
         stack.callback(os.environ.pop, "RDISTILL_BAIT", None)
         tcp, udp, local = (
@@ -102,7 +125,14 @@ def _bait() -> Iterator[Bait]:
         local.bind(f"\0{secret}")
         for listener in (tcp, local):
             listener.listen()
-        yield Bait(folder, secret, tcp.getsockname()[1], [tcp, udp, local])
+        victim = subprocess.Popen([sys.executable, "-I", "-S", "-c", "input()"], stdin=subprocess.PIPE)
+        stack.callback(_end, victim)
+        yield Bait(folder, secret, tcp.getsockname()[1], [tcp, udp, local], victim)
+
+
+def _end(process: subprocess.Popen) -> None:
+    process.kill()
+    process.communicate()
 
 
 def _probe(name: str, result: SandboxResult, bait: Bait) -> Probe:
@@ -132,9 +162,21 @@ def _network_untouched(bait: Bait) -> Probe:
 
 
 def _folder_untouched(bait: Bait) -> Probe:
-    names = sorted(path.name for path in bait.folder.iterdir())
-    is_same = names == ["secret.txt"] and (bait.folder / "secret.txt").read_text() == bait.secret
-    return Probe("host folder unchanged", is_same, f"holds {names}")
+    names, secret = sorted(path.name for path in bait.folder.iterdir()), bait.folder / "secret.txt"
+    if names != ["secret.txt"]:
+        return Probe("host folder unchanged", False, f"holds {names}")
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (bait.folder, secret)]
+    is_same = modes == [0o777, 0o644] and secret.stat().st_mtime > 1 and not os.listxattr(secret)
+    return Probe("host folder unchanged", is_same and secret.read_text() == bait.secret, f"modes {modes}")
+
+
+def _victim_unharmed(bait: Bait) -> Probe:
+    pid = bait.victim.pid
+    if (code := bait.victim.poll()) is not None:
+        return Probe("host process unharmed", False, f"ended with {code}")
+    state = [os.getpriority(os.PRIO_PROCESS, pid), os.sched_getscheduler(pid), os.sched_getaffinity(pid)]
+    own = [os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0), os.sched_getaffinity(0)]
+    return Probe("host process unharmed", state == own, f"priority, scheduler, cores {state}, expected {own}")
 
 
 def _survivors(sandbox: Sandbox, bait: Bait) -> Probe:

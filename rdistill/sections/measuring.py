@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rdistill.records import StudentMode
+from rdistill.sandbox.levels import Level
 from rdistill.sections.base import PerMode, Positive, Section
 
 ModelRole = Literal["base", "sft", "dpo", "teacher"]
@@ -30,8 +31,8 @@ class EvaluateConfig(Section):
 class SandboxConfig(Section):
     """Where model-written code runs."""
 
-    require: Literal["strong", "medium"] = "strong"
-    """Only `strong` exists today; a machine that cannot give it is refused."""
+    require: Level = "strong"
+    """The lowest level that will do, best first. The machine's best is taken; one that is below this is refused."""
     timeout_s: Annotated[float, Field(gt=0)] = 5
     """Of one run of the python tool."""
     memory_mb: Positive = 512

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 from rdistill.config import SandboxConfig
 from rdistill.errors import ConfigError, PrerequisiteError
-from rdistill.sandbox import Sandbox
+from rdistill.sandbox import Level, Sandbox
 from rdistill.tools.calculator import CalculatorError, evaluate_expression, format_number
 
 MAX_OUTPUT_CHARS = 2000
@@ -21,6 +21,8 @@ class Tool(Protocol):
     name: str
     description: str
     schema: ClassVar[dict[str, Any]]
+    level: Level | None
+    """Of the sandbox that it runs code in; None where it runs none."""
 
     async def call(self, arguments: dict[str, Any]) -> str:
         """The result as text; what the model did wrong comes back as `error: ...`."""
@@ -30,6 +32,7 @@ class Tool(Protocol):
 class Calculator:
     """Exact arithmetic."""
 
+    level: Level | None = None
     name = "calculator"
     description = "Evaluates an arithmetic expression with + - * / // % ** and parentheses."
     schema: ClassVar[dict[str, Any]] = {
@@ -64,7 +67,8 @@ class Python:
     }
 
     def __init__(self, config: SandboxConfig) -> None:
-        self.sandbox = Sandbox(level=config.require, timeout_s=config.timeout_s, memory_mb=config.memory_mb)
+        self.sandbox = Sandbox(timeout_s=config.timeout_s, memory_mb=config.memory_mb)
+        self.level: Level | None = self.sandbox.level
 
     async def call(self, arguments: dict[str, Any]) -> str:
         code = _only_text_argument(arguments, "code")

@@ -308,7 +308,10 @@ def test_code_of_a_model_wants_a_sandbox(
     monkeypatch.setenv("PATH", str(place))
     done = rdistill("check", "good.yaml", *overrides)
     assert done.code == 3
-    assert f"{field} runs code that a model wrote: the sandbox needs bubblewrap" in sentence(done.err)
+    assert (
+        f"{field} runs code that a model wrote, but sandbox.require=strong is not met: the sandbox needs bubblewrap"
+        in sentence(done.err)
+    )
 
 
 def test_a_judge_is_asked_for_one_token_before_it_is_needed(place: Path) -> None:

@@ -1,28 +1,52 @@
 """The self-test passes here, and fails where a wall is missing."""
 
+import json
 import struct
+from pathlib import Path
 
 import pytest
 
-from rdistill.sandbox import box, layout, require, self_test
-from rdistill.sandbox.seccomp import AUDIT_ARCH, DENIED, build_filter
+from rdistill.sandbox import layout, seccomp, self_test
+from rdistill.sandbox.seccomp import AUDIT_ARCH, DENIED, DENIED_ON_HOST, SIGNALS, build_filter
+
+ATTACKED = ("strong", "strong-nobwrap", "medium")
 
 
-def failures():
-    return {probe.name for probe in self_test() if not probe.ok}
+def failures(level="strong"):
+    return {probe.name for probe in self_test(level) if not probe.ok}
 
 
-def test_every_probe_is_stopped():
-    probes = self_test()
+@pytest.mark.parametrize("level", ATTACKED)
+def test_every_probe_is_stopped(level):
+    probes = self_test(level)
     assert [probe for probe in probes if not probe.ok] == []
     assert len(probes) >= 12
-    require("strong")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ATTACKED)
+def test_every_probe_is_stopped_for_an_ordinary_user(level, as_nobody):
+    code = f"import json\nfrom rdistill.sandbox import self_test\nprint(json.dumps(self_test({level!r})))"
+    probes = json.loads(as_nobody(code))
+    assert [probe for probe in probes if not probe[1]] == []
+    assert len(probes) >= 12
+
+
+def test_weak_holds_its_limits():
+    assert {probe.name for probe in self_test("weak")} >= {"fork bomb", "memory", "disk", "deadline", "no survivor"}
+    assert failures("weak") == set()
 
 
 def test_without_the_filter_the_self_test_fails(monkeypatch):
     allow_all = struct.pack("<HBBI", 0x06, 0, 0, 0x7FFF0000)
-    monkeypatch.setattr(box, "build_filter", lambda machine: allow_all)
+    monkeypatch.setattr(seccomp, "build_filter", lambda machine, **options: allow_all)
     assert {"refused system calls", "outlive the parent"} <= failures()
+    assert {"refused system calls", "UDP", "new user namespace"} <= failures("medium")
+
+
+def test_with_the_host_readable_the_self_test_of_medium_fails(monkeypatch):
+    monkeypatch.setattr(layout, "host_libraries", lambda: [Path("/")])
+    assert "read host files" in failures("medium")
 
 
 def test_with_a_host_folder_inside_the_self_test_fails(monkeypatch):
@@ -57,6 +81,25 @@ def test_the_filter_answers_as_meant(machine):
     assert run_filter(program, arch, prctl, 1) == 0x00050001
     assert run_filter(program, arch, prctl, 15, 1) == 0x7FFF0000
     assert run_filter(program, arch, read) == 0x7FFF0000
+
+
+@pytest.mark.parametrize("machine", AUDIT_ARCH)
+def test_the_filter_guards_the_host_where_there_is_no_namespace(machine):
+    column, arch = list(AUDIT_ARCH).index(machine), AUDIT_ARCH[machine]
+    plain, on_host = build_filter(machine), build_filter(machine, on_host=True, are_signals_scoped=False)
+    prlimit, fcntl = ((302, 72), (261, 25))[column]
+    for numbers in [*DENIED_ON_HOST.values(), *SIGNALS.values()]:
+        if (number := numbers[column]) is not None:
+            assert answer(plain, arch, number) == 0x7FFF0000
+            assert answer(on_host, arch, number) == 0x00050001
+    assert answer(on_host, arch, prlimit, 0) == 0x7FFF0000
+    assert answer(on_host, arch, prlimit, 4242) == 0x00050001
+    assert answer(on_host, arch, fcntl, 3, 8) == 0x00050001
+    assert answer(on_host, arch, fcntl, 3, 1) == 0x7FFF0000
+
+
+def answer(program, *call):
+    return run_filter([struct.unpack("<HBBI", chunk) for chunk in chunks(program, 8)], *call)
 
 
 def test_foreign_abis_of_x86_die():
