@@ -59,6 +59,7 @@ class Sample(Record):
 
     `messages` holds only the new turns. `parent_id` is the sample this one revises. `confidence` is the mean
     log-probability over the answer span, in nats. `sampling` holds the request's parameters and the sample index.
+    `sandbox` is the level at which code that it called tools with ran; None if there was none.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Sample(Record):
     confidence: float | None = None
     sampling: dict[str, Any]
     engine: str
+    sandbox: str | None = None
 
     @classmethod
     def create(cls, **fields: Any) -> "Sample":
@@ -134,7 +136,10 @@ class Reason(StrEnum):
 
 
 class Verdict(Record):
-    """One verifier's word on one sample. `unverifiable` is never trained on, on either side of a pair."""
+    """One verifier's word on one sample. `unverifiable` is never trained on, on either side of a pair.
+
+    `sandbox` is the level of the sandbox that the verifier runs code in; None if it runs none.
+    """
 
     sample_id: str
     verifier: str
@@ -143,6 +148,7 @@ class Verdict(Record):
     reason: Reason
     detail: str = ""
     seconds: float = 0.0
+    sandbox: str | None = None
 
 
 class Span(Record):

@@ -7,6 +7,7 @@ import asyncio
 import shutil
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from rdistill.config import Config, VerifierSpec
@@ -39,7 +40,8 @@ def generate(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     write_quarantine(run.quarantine, refusals)
     left = quarantined(run.quarantine)
     train = [p for p in problems if p.split == "train" and p.id not in left]
-    return asyncio.run(_generate(config, ledger, train)) | {"gold": gold}
+    counts = asyncio.run(_generate(config, ledger, train))
+    return counts | {"gold": gold} | sandbox_levels(ledger.rows(Sample), ledger.rows(Verdict))
 
 
 async def _generate(config: Config, ledger: Ledger, problems: list[Problem]) -> dict[str, Any]:
@@ -69,6 +71,12 @@ async def _generate(config: Config, ledger: Ledger, problems: list[Problem]) -> 
     }
 
 
+def sandbox_levels(*rows: Iterable[Sample | Verdict]) -> dict[str, Any]:
+    """{"sandbox": {level: rows}} of rows for which model-written code ran; nothing where none did."""
+    levels = Counter(row.sandbox for row in chain(*rows) if row.sandbox)
+    return {"sandbox": dict(levels)} if levels else {}
+
+
 def verifier_pool(config: Config) -> VerifierPool:
     v = config.verify
     return VerifierPool(list(v.verifiers), workers=v.workers, timeout_s=v.timeout_s, memory_mb=v.memory_mb)
@@ -79,7 +87,7 @@ def verify(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     asyncio.run(_judge_missing(config, ledger))
     reasons = Counter(f"{v.verifier}: {v.reason}" for v in ledger.rows(Verdict) if v.status is not Status.PASS)
     statuses = Counter(status.value for status in sample_statuses(config, ledger).values())
-    return {"statuses": dict(statuses), "reasons": dict(reasons.most_common())}
+    return {"statuses": dict(statuses), "reasons": dict(reasons.most_common())} | sandbox_levels(ledger.rows(Verdict))
 
 
 async def _judge_missing(config: Config, ledger: Ledger) -> None:

@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,7 @@ from rdistill.records import Problem, Sample, Status, StudentMode
 from rdistill.run import RunFolder, write_durable
 from rdistill.teacher.engine import Engine
 from rdistill.teacher.engines import start_teacher, start_vllm
-from rdistill.teacher.modes import Teacher, answer_confidence, total_usage
+from rdistill.teacher.modes import Teacher, answer_confidence, sandbox_of, total_usage
 from rdistill.teacher.sampler import CachedEngine
 from rdistill.tools import make_tools
 from rdistill.verifiers.composition import GROUP_VERIFIERS, applicable, combine, deciding_reason
@@ -61,9 +62,11 @@ async def evaluate_models(run: RunFolder, config: Config, ledger: Ledger) -> dic
         run.scorecard.parent / "answers.jsonl", "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows)
     )
     write_durable(run.scorecard, json.dumps(card, indent=1))
-    return {
+    accuracies = {
         f"{model} {mode}": score["accuracy"] for model, modes in card["models"].items() for mode, score in modes.items()
     }
+    levels = Counter(row["sandbox"] for row in rows if row["sandbox"])
+    return accuracies | ({"sandbox": dict(levels)} if levels else {})
 
 
 def answer_verifiers(config: Config) -> list[VerifierSpec]:
@@ -185,6 +188,7 @@ class Evaluation:
                 "output_tokens": sample.usage["completion_tokens"],
                 "seconds": sample.usage["milliseconds"] / 1000,
                 "confidence": None if sample.confidence is None else math.exp(sample.confidence),
+                "sandbox": sample.sandbox or next((v.sandbox for v in found if v.sandbox), None),
             }
             for problem, sample, found, by, status in zip(
                 self.problems, samples, verdicts, specs, statuses, strict=True
@@ -198,7 +202,7 @@ def answerers(role: str, config: Config, engine: CachedEngine) -> list[tuple[Stu
     if role == "teacher":
         return [(TEACHER_MODES[config.teacher.mode], _teacher_answer(config, engine, tools))]
     student = Student(engine, make_card(config), tools, max_tokens=config.evaluate.max_tokens)
-    return [(mode, _student_answer(student, mode)) for mode in config.evaluate.modes]
+    return [(mode, _student_answer(student, mode, tools)) for mode in config.evaluate.modes]
 
 
 def _teacher_answer(config: Config, engine: CachedEngine, tools: dict) -> Answer:
@@ -219,7 +223,7 @@ def _teacher_answer(config: Config, engine: CachedEngine, tools: dict) -> Answer
     return answer
 
 
-def _student_answer(student: Student, mode: StudentMode) -> Answer:
+def _student_answer(student: Student, mode: StudentMode, tools: dict) -> Answer:
     async def answer(problem: Problem) -> Sample:
         replies, turns = await student.reply(problem.messages, mode)
         rationale, final = student.read(turns[-1]["content"], mode)
@@ -234,6 +238,7 @@ def _student_answer(student: Student, mode: StudentMode) -> Answer:
             confidence=answer_confidence(replies[-1], student.card.marker),
             sampling={"mode": mode, "temperature": 0},
             engine=student.engine.identity,
+            sandbox=sandbox_of(turns, tools),
         )
 
     return answer

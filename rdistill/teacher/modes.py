@@ -7,6 +7,7 @@
 A mode is a coroutine over `ask`, so chains of many problems interleave on one engine and none waits for another.
 """
 
+import contextlib
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -123,6 +124,7 @@ class Teacher:
             confidence=answer_confidence(last, self._marker),
             sampling=request.model_dump(mode="json"),
             engine=self._engine,
+            sandbox=sandbox_of(turns or [], self._tools),
         )
 
 
@@ -166,6 +168,16 @@ async def _run_calls(text: str, tools: dict[str, Tool]) -> str:
             await tool.call(call.arguments) if tool else f"error: no tool {call.name!r}; there is {', '.join(tools)}"
         )
     return "\n".join(results)
+
+
+def sandbox_of(turns: list[Message], tools: dict[str, Tool]) -> str | None:
+    """The level at which code of a trace's calls ran; None where no call ran any. The last turn's are not run."""
+    for turn in turns[:-1]:
+        with contextlib.suppress(ToolCallError):
+            for call in parse_tool_calls(turn["content"] if turn["role"] == "assistant" else ""):
+                if (tool := tools.get(call.name)) and tool.level:
+                    return tool.level
+    return None
 
 
 def as_chat(messages: list[Message]) -> list[Message]:

@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
 from rdistill.config import VerifierSpec
-from rdistill.errors import ConfigError, VerifierError
+from rdistill.errors import ConfigError, PrerequisiteError, RdistillError, VerifierError
 from rdistill.records import Problem, Reason, Sample, Status, Verdict
 from rdistill.verifiers.process import WorkerDied, WorkerProcess
 
@@ -20,6 +20,8 @@ START_LIMIT_S = 60
 SLOW_S, SLOW_WEAR, MAX_WEAR = 0.005, 40, 20_000
 """A worker is recycled after 20,000 quick checks or 500 slow ones: sympy's caches grow."""
 START_ATTEMPTS = 3
+REFUSALS: dict[str, type[RdistillError]] = {"ConfigError": ConfigError, "PrerequisiteError": PrerequisiteError}
+"""Errors of a verifier's making that stay what they are; any other is a VerifierError."""
 
 Fields = tuple[Status, Reason, str, float]
 """Status, reason, detail, seconds."""
@@ -55,6 +57,7 @@ class Lane:
             "guarded": guarded,
         }
         self.names: list[tuple[str, str]] = []
+        self.sandboxes: list[str | None] = []
         self.methods: dict[int, list[str]] = {}
         """The optional methods of each verifier, once a process has started."""
         self.jobs = 0
@@ -96,9 +99,10 @@ class Lane:
                 pass
             kind, *rest = reply
             if kind == "error":
-                raise (ConfigError if rest[0] == "config" else VerifierError)(rest[1])
-            self.names = [(name, version) for name, version, _ in rest[0]]
-            self.methods = {index: methods for index, (_, _, methods) in zip(self.order, rest[0], strict=True)}
+                raise REFUSALS.get(rest[0], VerifierError)(rest[1])
+            self.names = [(name, version) for name, version, _, _ in rest[0]]
+            self.methods = {index: row[2] for index, row in zip(self.order, rest[0], strict=True)}
+            self.sandboxes = [level for _, _, _, level in rest[0]]
         except (WorkerDied, TimeoutError) as error:
             await self.discard(worker)
             raise VerifierError(f"verifiers {names} did not start: {error or 'no answer in a minute'}") from error
@@ -113,7 +117,7 @@ class Lane:
             try:
                 self.idle.put_nowait(await self.start())
                 return
-            except (VerifierError, ConfigError, OSError) as error:
+            except (RdistillError, OSError) as error:
                 if attempt == START_ATTEMPTS - 1:
                     self.idle.put_nowait(VerifierError(str(error)))
                 await asyncio.sleep(0.5)
@@ -211,4 +215,5 @@ class Lane:
             reason=reason,
             detail=detail,
             seconds=round(seconds, 6),
+            sandbox=self.sandboxes[place],
         )

@@ -22,12 +22,19 @@ class Verifier(Protocol):
                                                             sample that states it as an answer in the declared format
         check_group(problem, samples) -> list[Verdict]      one for each of a problem's samples, judged together; takes
                                                             the place of what `check` says of each alone
+
+    One that runs code keeps its Sandbox as `self.sandbox`: the level is written to each of its verdicts.
     """
 
     name: str
     version: str
 
     def check(self, problem: Problem, sample: Sample) -> Verdict: ...
+
+
+def sandbox_level(verifier: Verifier) -> str | None:
+    """The level of the Sandbox that a verifier keeps as `self.sandbox`; None where it has none."""
+    return getattr(getattr(verifier, "sandbox", None), "level", None)
 
 
 OPTIONAL = ("check_gold", "check_group")
@@ -42,6 +49,7 @@ def _verdict(verifier: Verifier, sample: Sample, status: Status, reason: Reason,
         status=status,
         reason=reason,
         detail=detail[:MAX_DETAIL],
+        sandbox=sandbox_level(verifier),
     )
 
 

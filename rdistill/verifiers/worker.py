@@ -1,7 +1,8 @@
 """The process that runs verifiers. The pool starts it, talks JSON lines to it, and may kill it at any time.
 
     first line in    {"verifiers": [[name, options], ...], "preload": [module, ...], "memory_mb": n, "guarded": bool}
-    first line out   ["ready", [[name, version, optional methods], ...]]  or  ["error", kind, message]
+    first line out   ["ready", [[name, version, optional methods, sandbox level or null], ...]]
+                     or ["error", kind, message]
     request          JOB METHOD INDEXES {"problem": ..., "samples": [...]}
     replies          ["verdict", job, index, status, reason, detail, seconds]  one for each index and sample, in order
     between them     ["loading", module], ["loaded", module]
@@ -24,7 +25,7 @@ from importlib import import_module
 from typing import Any
 
 from rdistill import records
-from rdistill.errors import ConfigError, RdistillError
+from rdistill.errors import RdistillError
 from rdistill.records import Problem, Reason, Sample, Status, Verdict
 from rdistill.verifiers import protocol, registry
 
@@ -161,6 +162,11 @@ class Worker:
         return results
 
 
+def describe(verifier: protocol.Verifier) -> list[Any]:
+    methods = [method for method in protocol.OPTIONAL if hasattr(verifier, method)]
+    return [verifier.name, verifier.version, methods, protocol.sandbox_level(verifier)]
+
+
 def main() -> None:
     pipe = Pipe()
     setup = json.loads(pipe.requests.readline())
@@ -172,10 +178,10 @@ def main() -> None:
         for module in setup["preload"]:
             import_module(module)
     except RdistillError as error:
-        pipe.send("error", "config" if isinstance(error, ConfigError) else "verifier", str(error)[:2000])
+        pipe.send("error", type(error).__name__, str(error)[:2000])
         return
     worker = Worker(pipe, verifiers, guard)
-    pipe.send("ready", [[v.name, v.version, [m for m in protocol.OPTIONAL if hasattr(v, m)]] for v in verifiers])
+    pipe.send("ready", [describe(verifier) for verifier in verifiers])
     worker.serve()
 
 

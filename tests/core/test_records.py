@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rdistill.records import Problem, Sample, canonical_json, content_id
+from rdistill.records import Problem, Sample, Verdict, canonical_json, content_id
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -48,6 +48,15 @@ def test_what_is_no_json_has_no_id() -> None:
     for value in (float("nan"), float("inf"), object(), {1, 2}):
         with pytest.raises((ValueError, TypeError)):
             content_id(value)
+
+
+def test_rows_of_runs_before_the_sandbox_levels_are_read() -> None:
+    verdict = {"sample_id": "s", "verifier": "code", "version": "3", "status": "pass", "reason": "OK"}
+    assert Verdict.model_validate(verdict).sandbox is None
+    fields: dict = {"problem_id": "p", "messages": [], "rationale": None, "answer": "1", "finish_reason": "stop"}
+    sample = Sample.create(**fields, usage={}, sampling={}, engine="e")
+    assert Sample.model_validate(sample.model_dump(exclude={"sandbox"})) == sample
+    assert Sample.create(**fields, usage={}, sampling={}, engine="e", sandbox="weak").id == sample.id
 
 
 def test_records_are_frozen_and_strict() -> None:

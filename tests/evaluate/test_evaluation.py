@@ -127,6 +127,14 @@ def test_every_answer_has_its_row(run: RunFolder, served: Served) -> None:
     row = next(r for r in rows if (r["model"], r["mode"], r["problem_id"]) == ("base", "explain", "p3"))
     assert row["question"] == "What is 3 + 1?" and row["answer"] == "8" and row["gold"] == "4"
     assert (row["status"], row["reason"], row["finish_reason"]) == ("fail", "WRONG_ANSWER", "stop")
+    assert row["sandbox"] is None
+
+
+def test_what_a_sandboxed_verifier_judged_says_at_which_level(run: RunFolder, served: Served) -> None:
+    verify = {"verifiers": [{"name": "math"}, {"name": "code"}]}
+    result, _ = evaluate(run, make_config(verify=verify, evaluate={"models": ["base"]}))
+    rows = [json.loads(line) for line in (run.scorecard.parent / "answers.jsonl").read_text().splitlines()]
+    assert {row["sandbox"] for row in rows} == {"strong"} and result["sandbox"] == {"strong": len(rows)}
 
 
 def test_all_is_greedy_and_each_mode_has_its_own_prompt_and_limit(run: RunFolder, served: Served) -> None:

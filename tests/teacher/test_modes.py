@@ -11,7 +11,7 @@ from rdistill.answers import join_answer, normalise_reasoning, split_answer
 from rdistill.config import Config, SandboxConfig
 from rdistill.records import Problem, Sample
 from rdistill.teacher.engine import Completion, Request
-from rdistill.teacher.modes import Teacher, answer_confidence, run_tool_loop
+from rdistill.teacher.modes import Teacher, answer_confidence, run_tool_loop, sandbox_of
 from rdistill.tools import make_tools
 
 CALL = '<tool_call>{"name": "calculator", "arguments": {"expression": "6 * 7"}}'
@@ -115,6 +115,16 @@ def test_a_trace_ends_when_its_turns_are_spent() -> None:
     (sample,) = ask(engine, mode="tool_trace", max_turns=3)
     assert len(engine.calls) == 3
     assert sample.messages[-1]["role"] == "assistant" and sample.answer is None
+
+
+def test_a_trace_says_at_which_level_its_code_ran() -> None:
+    tools = make_tools(["calculator", "python"], SandboxConfig())
+    code = '<tool_call>{"name": "python", "arguments": {"code": "print(6 * 7)"}}</tool_call>'
+    answer = {"role": "assistant", "content": "#### 42"}
+    for call, level in ((code, "strong"), (CALL + "</tool_call>", None), ("<tool_call>{}</tool_call>", None)):
+        turns = [{"role": "assistant", "content": call}, {"role": "tool", "content": "42"}, answer]
+        assert sandbox_of(turns, tools) == level
+    assert sandbox_of([{"role": "assistant", "content": code}], tools) is None, "the last turn's calls are not run"
 
 
 def test_a_trace_without_an_answer_is_not_right_by_the_numbers_in_its_call() -> None:
