@@ -38,7 +38,7 @@ def main():
     try:
         code = wait_for(program)
     finally:
-        sweep(settings["uid"])
+        sweep()
     sys.exit(code)
 
 
@@ -98,27 +98,17 @@ def wait_for(program):
             return code if code >= 0 else 128 - code
 
 
-def sweep(uid):
+def sweep():
     """Kill and reap until nothing is left below: what its parent leaves becomes a child of this process."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         while True:
-            kill_all_of(uid) if uid is not None else kill_tree(os.getpid())
+            kill_tree(os.getpid())
             os.waitpid(-1, 0)
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
     except ChildProcessError:
         return
-
-
-def kill_all_of(uid):
-    """SIGKILL to whatever has a uid that is this run's alone, at one instant: a fork bomb cannot outrun it."""
-    if os.fork() == 0:
-        try:
-            os.setresuid(uid, uid, uid)
-            os.kill(-1, signal.SIGKILL)
-        finally:
-            os._exit(0)
 
 
 def kill_tree(pid):

@@ -1,6 +1,7 @@
 """The sandbox runs honest code, names each way of failing, and leaves nothing behind."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rdistill.errors import PrerequisiteError
-from rdistill.sandbox import LEVELS, Sandbox, probes
+from rdistill.sandbox import LEVELS, Sandbox, probes, scratch
 
 
 @pytest.fixture(scope="module", params=LEVELS)
@@ -161,6 +162,19 @@ def test_the_scratch_folder_is_bounded_and_goes(program, status, tmp_path, monke
     result = Sandbox("medium", timeout_s=30).run(f"import os\nfiles = []\n{program}")
     assert result.status == status, result
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_harness_left_goes_with_the_next_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(scratch, "MIN_AGE_S", 0)
+    left, held = tmp_path / f"{scratch.PREFIX}left", tmp_path / f"{scratch.PREFIX}held"
+    (left / "a" / "b").mkdir(parents=True)
+    held.mkdir()
+    lock = os.open(held, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    assert Sandbox("weak").run("print(1)").status == "ok"
+    assert list(tmp_path.iterdir()) == [held]
+    os.close(lock)
 
 
 @pytest.mark.parametrize("level", ["strong-nobwrap", "medium"])
