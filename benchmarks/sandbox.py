@@ -1,6 +1,6 @@
 """The sandbox and the code verifier: hostile programs, right solutions, wrong ones, and runs a second.
 
-    python benchmarks/sandbox.py --data FOLDER [--seeds 7] [--every 1] [--json]
+    python benchmarks/sandbox.py --data FOLDER [--seeds 7] [--every 1] [--level strong] [--json]
 
 Claimed, and checked here (exit status 1 if one is missed):
 - hostile programs, in another order with each seed: no escape, no cheating solution passes, honest ones do, none
@@ -10,7 +10,8 @@ Claimed, and checked here (exit status 1 if one is missed):
   where the same tests, run as plain Python on the same mutant, do not end well;
 - >= 20 isolated runs a second on two cores, beside as many of plain `python -I -S`.
 FOLDER holds hostile_python/cases.jsonl, humaneval/test.jsonl.gz and mbpp/all.jsonl.gz. `--every 10` takes each tenth
-problem. Nothing hostile runs outside the sandbox.
+problem, `--level` a weaker sandbox than the default. Nothing hostile runs outside the sandbox, and at `weak` nothing at
+all.
 """
 
 import argparse
@@ -33,8 +34,9 @@ from mutants import mutants
 from rdistill.verifiers.code import Code
 
 from rdistill.records import Status, Verdict
-from rdistill.sandbox import Sandbox, run_function
+from rdistill.sandbox import LEVELS, Sandbox, run_function
 from rdistill.sandbox.box import FIRST_UID, NUM_SLOTS
+from rdistill.sandbox.levels import grant
 from rdistill.verifiers.cases import to_pair
 
 THREADS, TIMEOUT_S, SURVIVOR_WAIT_S = 2, 3, 20
@@ -240,9 +242,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with hostile_python/, humaneval/ and mbpp/")
     parser.add_argument("--seeds", type=int, default=7, help="orders of the hostile programs")
     parser.add_argument("--every", type=int, default=1, help="take each Nth problem")
+    parser.add_argument("--level", choices=LEVELS[:-1], default=LEVELS[0], help="level of the sandbox")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args()
-    found: dict[str, Any] = {"speed": measure_speed()}
+    grant(args.level)
+    found: dict[str, Any] = {"level": args.level, "speed": measure_speed()}
     for name, read in (("humaneval", humaneval), ("mbpp", mbpp)):
         tasks = read(args.data)[:: args.every]
         found |= {name: judge_canonical(tasks), f"{name}_mutants": judge_mutants(tasks)}

@@ -28,14 +28,14 @@ def main():
     if os.getppid() not in (0, settings["parent"]):  # 0: it is outside this process namespace
         sys.exit("the harness has died")
     supervisor = os.getpid()
-    program = os.fork()
-    if program == 0:
-        try:
-            become(settings, sys.argv[2:], supervisor)
-        except BaseException as error:
-            os.write(2, f"sandbox launcher: {type(error).__name__}: {error}\n".encode())
-        os._exit(126)
     try:
+        program = os.fork()
+        if program == 0:
+            try:
+                become(settings, sys.argv[2:], supervisor)
+            except BaseException as error:
+                os.write(2, f"sandbox launcher: {type(error).__name__}: {error}\n".encode())
+            os._exit(126)
         code = wait_for(program)
     finally:
         sweep()
