@@ -124,3 +124,15 @@ def run_filter(program, arch, number, argument_0=0, argument_1=0):
             continue
         holds = {0x15: accumulator == value, 0x35: accumulator >= value, 0x45: bool(accumulator & value)}[code]
         position += if_true if holds else if_false
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("abi", [1, 2, 3, 4, 5, 6])
+def test_medium_holds_on_older_kernels(abi, as_nobody):
+    code = (
+        "import json\nfrom rdistill.sandbox import landlock, probes\nprobes.LIMITS.clear()\n"
+        f"landlock.abi = lambda: {abi}\nprint(json.dumps(probes.self_test('medium')))"
+    )
+    probes = json.loads(as_nobody(code))
+    assert [probe for probe in probes if not probe[1]] == []
+    assert len(probes) >= 12
