@@ -90,7 +90,9 @@ def missing(level: Level) -> str | None:
 def remedy(level: Level) -> str:
     """What mostly helps where a level is there, and its probes fail."""
     if level in ("medium", "weak"):
-        return "start it as an ordinary user, or, as root, with the capabilities SETUID, SETGID and KILL"
+        return (
+            "start it as an ordinary user, or as root with the capabilities CHOWN, DAC_OVERRIDE, KILL, SETGID, SETUID"
+        )
     for setting, shut, opened in (
         ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
         ("kernel/unprivileged_userns_clone", "0", "1"),

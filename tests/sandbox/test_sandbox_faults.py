@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import stat
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -118,6 +119,14 @@ def test_the_level_may_be_configured_and_landlock_may_be_missing(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(PrerequisiteError, match=r"medium is not met: .*bubblewrap; .*util-linux; .*lsm="):
         require("medium")
+
+
+def test_a_kernel_without_seccomp_has_limits_at_most(monkeypatch):
+    libc = SimpleNamespace(prctl=lambda *arguments: -1)
+    monkeypatch.setattr(levels, "ctypes", SimpleNamespace(CDLL=lambda name: libc))
+    for level in ("strong", "strong-nobwrap", "medium"):
+        assert "CONFIG_SECCOMP_FILTER" in str(levels.missing(level))
+    assert levels.missing("weak") is None
 
 
 def test_weak_wants_a_second_word(monkeypatch):
