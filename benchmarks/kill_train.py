@@ -22,6 +22,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # the work is tiny, and threads that wait f
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "train")]
 
+from tqdm import tqdm  # noqa: E402
 from train_helpers import make_run  # noqa: E402
 
 from rdistill.run import RunFolder  # noqa: E402
@@ -64,6 +66,7 @@ def live(config: Path, steps: int) -> int:
     if pid:
         return pid
     code = 1
+    tqdm.set_lock(threading.RLock())  # its own lock is shared by forks, and a killed life never gives it back
     try:
         with (config.parent / "life.log").open("a", buffering=1) as log:
             os.dup2(log.fileno(), 1)
