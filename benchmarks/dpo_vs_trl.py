@@ -69,12 +69,7 @@ def margin_difference(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
 
 
 def main() -> None:
-    args = versus.arguments(__doc__, list(SIDES))
-    if args.side:
-        versus.work(SIDES[args.side], args.folder)
-    rounds = versus.take_turns(__file__, args, "dpo", list(SIDES), SETTINGS)
-    args.rounds, args.steps = 1, min(args.steps, versus.EXACT_STEPS)
-    exact = versus.take_turns(__file__, args, "dpo", list(SIDES), {**SETTINGS, "dtype": "float32"})
+    args, rounds, exact = versus.measure(__file__, __doc__, "dpo", SIDES, SETTINGS)
     half, full = ((found["ours"][0], found["trl"][0]) for found in (rounds, exact))
     found = {
         "speed_ratio": versus.speed_ratio(rounds["ours"], rounds["trl"]),

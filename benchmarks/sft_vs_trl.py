@@ -92,12 +92,7 @@ SIDES = {"ours": ours, "trl": trl, "bare": bare}
 
 
 def main() -> None:
-    args = versus.arguments(__doc__, list(SIDES))
-    if args.side:
-        versus.work(SIDES[args.side], args.folder)
-    rounds = versus.take_turns(__file__, args, "sft", list(SIDES), SETTINGS)
-    args.rounds, args.steps = 1, min(args.steps, versus.EXACT_STEPS)
-    exact = versus.take_turns(__file__, args, "sft", ["ours", "trl"], {**SETTINGS, "dtype": "float32"})
+    args, rounds, exact = versus.measure(__file__, __doc__, "sft", SIDES, SETTINGS)
     found = {
         "speed_ratio": versus.speed_ratio(rounds["ours"], rounds["trl"]),
         "bare_ratio": versus.speed_ratio(rounds["ours"], rounds["bare"]),

@@ -202,6 +202,21 @@ def take_turns(script: str, args: argparse.Namespace, stage: str, sides: Sequenc
     return found
 
 
+def measure(
+    script: str, description: str, stage: str, sides: dict[str, Side], settings: dict[str, Any]
+) -> tuple[argparse.Namespace, dict[str, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
+    """The command line, every side's rounds, and one short round of ours and TRL's in float32.
+
+    In the process of one side this does the side's work, and does not return.
+    """
+    args = arguments(description, list(sides))
+    if args.side:
+        work(sides[args.side], args.folder)
+    rounds = take_turns(script, args, stage, list(sides), settings)
+    args.rounds, args.steps = 1, min(args.steps, EXACT_STEPS)
+    return args, rounds, take_turns(script, args, stage, ["ours", "trl"], {**settings, "dtype": "float32"})
+
+
 def median_seconds(rounds: Sequence[dict[str, Any]]) -> list[float]:
     """Seconds of each step after the warm-up, the median over rounds."""
     return [statistics.median(values) for values in zip(*(r["seconds"][SKIPPED:] for r in rounds), strict=True)]

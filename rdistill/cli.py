@@ -16,7 +16,7 @@ from rich.text import Text
 
 from rdistill import __version__
 from rdistill.errors import ConfigError, RdistillError, first_cause
-from rdistill.sandbox.levels import Consent, forget_granted
+from rdistill.sandbox.levels import SANDBOXED, Consent, forget_granted
 
 app = typer.Typer(
     help="Distil a teacher's verified reasoning and preferences into a small, concise student.",
@@ -33,7 +33,6 @@ app.add_typer(sandbox_app, name="sandbox")
 
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 debug = False
-SANDBOXED = ("generate", "verify", "evaluate")
 INTERRUPTED = 130
 
 ConfigPath = Annotated[Path, typer.Argument(help="A YAML config, e.g. configs/quickstart.yaml.")]

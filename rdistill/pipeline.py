@@ -9,11 +9,8 @@ from rdistill.check import check_prerequisites, check_sandbox
 from rdistill.config import Config, dump_config
 from rdistill.errors import ConfigError, DataError
 from rdistill.run import RunFolder, write_durable
-from rdistill.sandbox import Consent
+from rdistill.sandbox.levels import SANDBOXED, Consent
 from rdistill.stages import STAGE_NAMES, STAGES, Stage, fingerprints, run_stage, why_rerun
-
-SANDBOXED = ("generate", "verify", "evaluate")
-"""Stages that may run code that a model wrote."""
 
 
 def run_pipeline(

@@ -23,6 +23,8 @@ Level = Literal["strong", "strong-nobwrap", "medium", "weak"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 VARIABLE = "RDISTILL_SANDBOX_LEVEL"
 PR_GET_SECCOMP = 21
+SANDBOXED = ("generate", "verify", "evaluate")
+"""Stages that may run code that a model wrote, so that they need a level or consent to a lower one."""
 
 
 class Consent(NamedTuple):
