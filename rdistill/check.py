@@ -24,7 +24,7 @@ from rdistill.run import RunFolder
 from rdistill.sandbox import Consent, sandbox_warnings
 from rdistill.sandbox import require as require_sandbox
 from rdistill.select.completions import complete
-from rdistill.stages import STAGES, fingerprints, why_rerun
+from rdistill.stages import fingerprints, stages_of, why_rerun
 from rdistill.tools import format_tool_call
 from rdistill.verifiers.composition import GROUP_VERIFIERS, check_domains
 
@@ -197,7 +197,7 @@ def plan_of_stages(config: Config) -> dict[str, str]:
     """For each stage, "done" or why it would run."""
     run, prints = RunFolder(config.run_dir or ""), fingerprints(config)
     found: dict[str, str] = {}
-    for stage in STAGES:
+    for stage in stages_of(config):
         reason = why_rerun(stage, run.read_manifest(stage.name), *prints[stage.name])
         follows = [name for name in stage.inputs if found[name] != "done"]
         found[stage.name] = reason or (f"{follows[0]} runs again" if follows else "done")

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 
 from rich.console import Console
 
@@ -9,8 +10,8 @@ from rdistill.check import check_prerequisites, check_sandbox, check_verifiers
 from rdistill.config import Config, dump_config
 from rdistill.errors import ConfigError, DataError
 from rdistill.run import RunFolder, write_durable
-from rdistill.sandbox.levels import SANDBOXED, Consent
-from rdistill.stages import STAGE_NAMES, STAGES, Stage, fingerprints, run_stage, why_rerun
+from rdistill.sandbox.levels import Consent
+from rdistill.stages import STAGE_NAMES, Stage, fingerprints, run_stage, stages_of, why_rerun
 
 
 def run_pipeline(
@@ -28,22 +29,23 @@ def run_pipeline(
     Raises: ConfigError for an unknown stage; what check_prerequisites and check_sandbox raise; the failing stage's
     error.
     """
+    stages = stages_of(config)
     for option, name in (("--until", until), ("--from", from_stage)):
         if name is not None and name not in STAGE_NAMES:
             raise ConfigError(f"{option} {name!r} is no stage; the stages are {', '.join(STAGE_NAMES)}")
-    if from_stage and until and STAGE_NAMES.index(until) < STAGE_NAMES.index(from_stage):
+    if from_stage and until and _place(until, stages) < _place(from_stage, stages):
         raise ConfigError(f"--until {until} comes before --from {from_stage}, so nothing would run; swap them")
     run = RunFolder(config.run_dir or "")
     with run.locked() as lock:
         prints = fingerprints(config)
-        reasons = _plan(run, prints, from_stage, only)
-        chosen = _chosen(until, only)
+        reasons = _plan(run, stages, prints, from_stage, only)
+        chosen = _chosen(stages, until, only)
         if only:
-            _require_inputs(run, only, prints)
+            _require_inputs(run, chosen[-1], prints)
         if any(stage.name == "generate" and reasons[stage.name] for stage in chosen):
             # Before hours of the teacher's time are spent: is all that later stages need there?
             check_prerequisites(config)
-        if any(stage.name in SANDBOXED and reasons[stage.name] for stage in chosen):
+        if any(stage.judges and reasons[stage.name] for stage in chosen):
             for warning in check_sandbox(config, consent):
                 _warn(console, warning)
             check_verifiers(config)
@@ -63,14 +65,20 @@ def run_pipeline(
                 _warn(console, warning)
 
 
-def _plan(run: RunFolder, prints: dict, from_stage: str | None, only: str | None) -> dict[str, str | None]:
+def _place(name: str, stages: Sequence[Stage]) -> int:
+    return [stage.name for stage in stages].index(name)
+
+
+def _plan(
+    run: RunFolder, stages: Sequence[Stage], prints: dict, from_stage: str | None, only: str | None
+) -> dict[str, str | None]:
     """Why each stage must run, or None. A stage that follows one that runs is asked again after it."""
     reasons: dict[str, str | None] = {}
-    for stage in STAGES:
+    for place, stage in enumerate(stages):
         reason = why_rerun(stage, run.read_manifest(stage.name), *prints[stage.name])
         if reason is None and any(reasons[name] for name in stage.inputs):
             reason = f"{' and '.join(n for n in stage.inputs if reasons[n])} runs again"
-        if from_stage and STAGE_NAMES.index(stage.name) >= STAGE_NAMES.index(from_stage):
+        if from_stage and place >= _place(from_stage, stages):
             reason = reason or f"--from {from_stage}"
         if only == stage.name:
             reason = reason or "asked for"
@@ -78,23 +86,21 @@ def _plan(run: RunFolder, prints: dict, from_stage: str | None, only: str | None
     return reasons
 
 
-def _chosen(until: str | None, only: str | None) -> list[Stage]:
+def _chosen(stages: Sequence[Stage], until: str | None, only: str | None) -> list[Stage]:
     if only:
         # The problems are drawn by the first stage that needs them: `rdistill generate` starts a run.
-        return [s for s in STAGES if s.name == only or (s.name == "prompts" and only == "generate")]
-    last = STAGE_NAMES.index(until) if until else len(STAGES)
-    return [s for i, s in enumerate(STAGES) if i <= last]
+        return [s for s in stages if s.name == only or (s.name == "prompts" and only == "generate")]
+    return list(stages[: _place(until, stages) + 1 if until else None])
 
 
-def _require_inputs(run: RunFolder, only: str, prints: dict) -> None:
-    stage = next(s for s in STAGES if s.name == only)
+def _require_inputs(run: RunFolder, stage: Stage, prints: dict) -> None:
     for name in stage.inputs:
-        if name == "prompts" and only == "generate":
+        if name == "prompts" and stage.name == "generate":
             continue
         manifest = run.read_manifest(name)
         if manifest is None or manifest.get("fingerprint") != prints[name][0]:
             state = "is not done" if manifest is None else "was done with other settings"
-            raise DataError(f"stage {only} needs stage {name}, which {state}; run: rdistill run {run.config}")
+            raise DataError(f"stage {stage.name} needs stage {name}, which {state}; run: rdistill run {run.config}")
 
 
 def _announce(console: Console, stage: Stage, reason: str) -> None:

@@ -18,6 +18,7 @@ Split = Literal["train", "dev", "test"]
 Pool = Literal["real", "synthetic", "adversarial", "domain"]
 StudentMode = Literal["explain", "direct", "tool"]
 TeacherMode = Literal["rationale", "critique_revise", "tool_trace"]
+PairSource = Literal["best_of_n", "revision", "tool_trace", "concise", "student"]
 
 
 def canonical_json(value: Any) -> str:
@@ -55,8 +56,9 @@ class Problem(Record):
 
 
 class Sample(Record):
-    """What a model (and the tools it called) wrote after a problem's messages; role `gold`: what the data say instead.
+    """What a model (and the tools it called) wrote after a problem's messages; the teacher, unless the role says else.
 
+    Role `student`: the SFT model, in the mode that `sampling` names; `gold`: what the data say instead.
     `messages` holds only the new turns. `parent_id` is the sample this one revises. `confidence` is the mean
     log-probability over the answer span, in nats. `sampling` holds the request's parameters and the sample index.
     `sandbox` is the level at which code that it called tools with ran; None if there was none. `fault` says why the
@@ -66,7 +68,7 @@ class Sample(Record):
     id: str
     problem_id: str
     parent_id: str | None = None
-    role: Literal["answer", "draft", "critique", "revision", "gold"] = "answer"
+    role: Literal["answer", "draft", "critique", "revision", "gold", "student"] = "answer"
     mode: TeacherMode = "rationale"
     messages: list[Message]
     rationale: str | None
@@ -181,7 +183,7 @@ class Pair(Record):
     problem_id: str
     chosen_id: str
     rejected_id: str
-    source: Literal["best_of_n", "revision", "tool_trace", "concise"]
+    source: PairSource
     mode: StudentMode
     reason: str
     margin: float

@@ -20,7 +20,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,8 @@ class Stage:
     version: int = 1
     child: bool = False
     """Runs in a process of its own."""
+    judges: bool = False
+    """Asks verifiers, which may run code that a model wrote."""
     clears: tuple[type, ...] = ()
     """Records that an earlier, different attempt at this stage left behind."""
     scratch: tuple[str, ...] = ()
@@ -92,9 +94,10 @@ STAGES = (
         ("prompts",),
         version=2,
         child=True,
+        judges=True,
         clears=(Sample, Verdict, Example, Pair),
     ),
-    Stage("verify", "rdistill.steps:verify", ("verify", "sandbox"), ("generate",)),
+    Stage("verify", "rdistill.steps:verify", ("verify", "sandbox"), ("generate",), judges=True),
     Stage("select", "rdistill.steps:select", ("select", "answer", "student.prompts"), ("verify",), version=2),
     Stage("pair", "rdistill.steps:pair", ("pair",), ("select",)),
     Stage(
@@ -106,11 +109,23 @@ STAGES = (
         scratch=("checkpoints", "best", "best.json"),
     ),
     Stage("dpo", "rdistill.steps:dpo", ("dpo", "seed"), ("sft", "pair"), version=2, scratch=("checkpoints",)),
-    Stage("evaluate", "rdistill.steps:evaluate", ("evaluate", "verify"), ("prompts", "dpo"), child=True),
+    Stage("evaluate", "rdistill.steps:evaluate", ("evaluate", "verify"), ("prompts", "dpo"), child=True, judges=True),
     Stage("report", "rdistill.steps:report", ("name",), ("evaluate",)),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 BY_NAME = {stage.name: stage for stage in STAGES}
+
+
+def stages_of(config: Config) -> tuple[Stage, ...]:
+    """The stages in the order in which a run takes them: pairs of the student's own mistakes wait for the student."""
+    if "student" not in config.pair.sources:
+        return STAGES
+    plain = BY_NAME["pair"]
+    sections = (*plain.sections, "verify", "sandbox", "evaluate.max_tokens")
+    pair = replace(plain, sections=sections, inputs=(*plain.inputs, "sft"), child=True, judges=True)
+    others = [stage for stage in STAGES if stage is not plain]
+    place = others.index(BY_NAME["sft"]) + 1
+    return (*others[:place], pair, *others[place:])
 
 
 # Fingerprints
@@ -214,7 +229,7 @@ def without_indices(key: str) -> str:
 def fingerprints(config: Config) -> dict[str, tuple[str, dict[str, Any]]]:
     """Each stage's (fingerprint, settings)."""
     found: dict[str, tuple[str, dict[str, Any]]] = {}
-    for stage in STAGES:
+    for stage in stages_of(config):
         settings = stage_settings(stage, config)
         inputs = [found[name][0] for name in stage.inputs]
         found[stage.name] = (content_id(stage.name, stage.version, settings, inputs), settings)

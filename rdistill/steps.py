@@ -6,7 +6,7 @@ Every function takes (run, config, ledger) and returns what the manifest keeps a
 import asyncio
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any
 
@@ -40,14 +40,14 @@ def generate(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     write_quarantine(run.quarantine, refusals)
     left = quarantined(run.quarantine)
     train = [p for p in problems if p.split == "train" and p.id not in left]
-    forget_faults(ledger)
+    forget(ledger, lambda sample: sample.fault is not None)  # asked for again
     counts = asyncio.run(_generate(config, ledger, train))
     return counts | {"gold": gold} | sandbox_levels(ledger.rows(Sample), ledger.rows(Verdict))
 
 
-def forget_faults(ledger: Ledger) -> None:
-    """Drop the samples of an earlier attempt whose requests came to nothing: they are asked for again."""
-    gone = {s.id for s in ledger.rows(Sample) if s.fault is not None}
+def forget(ledger: Ledger, is_stale: Callable[[Sample], bool]) -> None:
+    """Drop samples that an earlier attempt left, and their verdicts."""
+    gone = {s.id for s in ledger.rows(Sample) if is_stale(s)}
     if gone:
         ledger.replace(Verdict, [v for v in ledger.rows(Verdict) if v.sample_id not in gone])
         ledger.replace(Sample, [s for s in ledger.rows(Sample) if s.id not in gone])
@@ -91,6 +91,7 @@ def sandbox_levels(*rows: Iterable[Sample | Verdict]) -> dict[str, Any]:
 
 def verify(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     """Judge every sample that lacks a verdict, and count what the verifiers said."""
+    forget(ledger, lambda sample: sample.role == "student")  # of an earlier `pair`
     asyncio.run(_judge_missing(config, ledger))
     reasons = Counter(f"{v.verifier}: {v.reason}" for v in ledger.rows(Verdict) if v.status is not Status.PASS)
     statuses = Counter(status.value for status in sample_statuses(config, ledger).values())
@@ -175,12 +176,30 @@ def select(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
 
 
 def pair(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
-    """Build the preferences and seal them."""
+    """Build the preferences, where the config asks for it also from the student's own mistakes, and seal them."""
     from rdistill.select import build_pairs, write_pairs
 
+    forget(ledger, lambda sample: sample.role == "student")  # of an earlier student; completions stay
+    drawn = asyncio.run(_ask_student(run, config, ledger)) if "student" in config.pair.sources else {}
     pairs, rows, counts = build_pairs(ledger, config, trainable_statuses(run, config, ledger))
     ledger.replace(Pair, pairs)
-    return counts | write_pairs(run.pairs_data, rows)
+    warnings = counts["warnings"] + drawn.pop("warnings", [])
+    return counts | drawn | {"warnings": warnings} | write_pairs(run.pairs_data, rows)
+
+
+async def _ask_student(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
+    """The SFT model's answers to the train problems that the teacher solved."""
+    from rdistill.infer.own_answers import draw_answers
+    from rdistill.teacher.engines import serving, start_student
+
+    passed = {sample_id for sample_id, s in trainable_statuses(run, config, ledger).items() if s is Status.PASS}
+    solved = {s.problem_id for s in ledger.rows(Sample) if s.id in passed}
+    problems = [p for p in ledger.rows(Problem, split="train") if p.id in solved]
+    async with (
+        VerifierPool.of(config.verify) as pool,
+        serving(start_student(str(run.model("sft")), None, config)) as engine,
+    ):
+        return await draw_answers(config, ledger, engine, pool, problems)
 
 
 def sft(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from rdistill.config import Config, VerifierSpec
@@ -22,20 +23,18 @@ from rdistill.quarantine import quarantined
 from rdistill.records import Problem, Sample, Status, StudentMode
 from rdistill.run import RunFolder, write_durable
 from rdistill.teacher.engine import Engine
-from rdistill.teacher.engines import start_teacher, start_vllm
+from rdistill.teacher.engines import start_student, start_teacher
 from rdistill.teacher.faults import fault_warnings
-from rdistill.teacher.modes import Teacher, answer_confidence, sandbox_of, total_usage
+from rdistill.teacher.modes import Teacher
 from rdistill.teacher.sampler import CachedEngine, judge
 from rdistill.tools import make_tools
-from rdistill.verifiers.composition import GROUP_VERIFIERS, applicable, combine, deciding_reason
+from rdistill.verifiers.composition import FORM_VERIFIERS, GROUP_VERIFIERS, applicable, combine, deciding_reason
 from rdistill.verifiers.pool import VerifierPool
 
 Model = tuple[str, str | None]
 """A model and its revision."""
 Answer = Callable[[Problem], Awaitable[Sample]]
 TEACHER_MODES: dict[str, StudentMode] = {"rationale": "explain", "critique_revise": "explain", "tool_trace": "tool"}
-FORM_VERIFIERS = ("format", "length", "steps")
-"""They judge how an answer was reached or written; an answer alone, in `direct`, has no steps."""
 ENDPOINT: Model = ("", None)
 
 
@@ -95,15 +94,10 @@ def group_by_weights(run: RunFolder, config: Config) -> list[list[str]]:
 
 
 async def start_engine(roles: list[str], run: RunFolder, config: Config) -> Engine:
-    """One engine for roles of the same weights. A student fits one device, whatever its teacher needs."""
+    """One engine for roles of the same weights."""
     model = model_of(roles[0], run, config)
     assert model is not None, "roles without a model are in no group"
-    if model == ENDPOINT:
-        return await start_teacher(config)
-    options = config.teacher.vllm
-    if "teacher" not in roles:
-        options = options.model_copy(update={"tensor_parallel_size": 1})
-    return await start_vllm(*model, options, seed=config.seed, timeout_s=config.teacher.timeout_s)
+    return await (start_teacher(config) if "teacher" in roles else start_student(*model, config))
 
 
 @dataclass
@@ -204,7 +198,7 @@ def answerers(role: str, config: Config, engine: CachedEngine) -> list[tuple[Stu
     if role == "teacher":
         return [(TEACHER_MODES[config.teacher.mode], _teacher_answer(config, engine, tools))]
     student = Student(engine, make_card(config), tools, max_tokens=config.evaluate.max_tokens)
-    return [(mode, _student_answer(student, mode, tools)) for mode in config.evaluate.modes]
+    return [(mode, partial(student.sample, mode=mode)) for mode in config.evaluate.modes]
 
 
 def _teacher_answer(config: Config, engine: CachedEngine, tools: dict) -> Answer:
@@ -221,28 +215,6 @@ def _teacher_answer(config: Config, engine: CachedEngine, tools: dict) -> Answer
         chain = await teacher.samples(problem, 0)
         usage = {key: sum(s.usage[key] for s in chain) for key in chain[-1].usage}
         return chain[-1].model_copy(update={"usage": usage})
-
-    return answer
-
-
-def _student_answer(student: Student, mode: StudentMode, tools: dict) -> Answer:
-    async def answer(problem: Problem) -> Sample:
-        replies, turns = await student.reply(problem.messages, mode)
-        rationale, final = student.read(turns[-1]["content"], mode)
-        return Sample.create(
-            problem_id=problem.id,
-            mode="tool_trace" if mode == "tool" else "rationale",
-            messages=turns,
-            rationale=rationale or None,
-            answer=final,
-            finish_reason=replies[-1].finish_reason,
-            usage=total_usage(replies),
-            confidence=answer_confidence(replies[-1], student.card.marker),
-            sampling={"mode": mode, "temperature": 0},
-            engine=student.engine.identity,
-            sandbox=sandbox_of(turns, tools),
-            fault=replies[-1].fault,
-        )
 
     return answer
 

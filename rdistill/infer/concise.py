@@ -13,9 +13,9 @@ from rdistill.answers import split_answer
 from rdistill.errors import ConfigError
 from rdistill.infer.card import Card
 from rdistill.prompts.student import with_mode_prompt
-from rdistill.records import Message, Record, StudentMode
+from rdistill.records import Message, Problem, Record, Sample, StudentMode
 from rdistill.teacher.engine import Completion, Engine, Request
-from rdistill.teacher.modes import answer_confidence, run_tool_loop
+from rdistill.teacher.modes import answer_confidence, run_tool_loop, sandbox_of, total_usage
 from rdistill.tools import Tool
 
 AskMode = Literal["concise", "direct", "hidden", "explain", "tool"]
@@ -71,11 +71,35 @@ class Student:
             fault=last.fault,
         )
 
-    async def reply(self, messages: list[Message], mode: StudentMode) -> tuple[list[Completion], list[Message]]:
-        """The model's completions and the new turns, greedy."""
+    async def sample(
+        self, problem: Problem, mode: StudentMode, *, temperature: float = 0.0, index: int = 0, seed: int = 0
+    ) -> Sample:
+        """Its answer to a problem; `index` and `seed` tell apart draws at a temperature above 0."""
+        replies, turns = await self.reply(problem.messages, mode, temperature=temperature, index=index, seed=seed)
+        rationale, answer = self.read(turns[-1]["content"], mode)
+        return Sample.create(
+            problem_id=problem.id,
+            role="student",
+            mode="tool_trace" if mode == "tool" else "rationale",
+            messages=turns,
+            rationale=rationale or None,
+            answer=answer,
+            finish_reason=replies[-1].finish_reason,
+            usage=total_usage(replies),
+            confidence=answer_confidence(replies[-1], self.card.marker),
+            sampling={"mode": mode, "temperature": temperature, "index": index, "seed": seed},
+            engine=self.engine.identity,
+            sandbox=sandbox_of(turns, self._tools),
+            fault=replies[-1].fault,
+        )
+
+    async def reply(
+        self, messages: list[Message], mode: StudentMode, *, temperature: float = 0.0, index: int = 0, seed: int = 0
+    ) -> tuple[list[Completion], list[Message]]:
+        """The model's completions and the new turns; greedy unless a temperature is given."""
         prompt = self.prompt(messages, mode)
         stop = ["</tool_call>"] if mode == "tool" else []
-        request = Request(temperature=0, max_tokens=self._max_tokens[mode], stop=stop)
+        request = Request(temperature=temperature, max_tokens=self._max_tokens[mode], stop=stop, index=index, seed=seed)
         if mode == "tool":
             return await run_tool_loop(self.engine.chat, prompt, request, self._tools, max_turns=4)
         reply = await self.engine.chat(prompt, request)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rdistill.ledger import Ledger
-from rdistill.records import Example, Pair, Problem, Sample
+from rdistill.records import Example, Pair, Problem
 from rdistill.report.plots import Curve, Point
 from rdistill.report.words import MAX_ANSWER, STUDENTS, is_number, reveal
 from rdistill.run import RunFolder
@@ -98,7 +98,7 @@ def funnel(done: dict[str, dict[str, Any]], ledger: Ledger) -> list[dict[str, An
     bad = (generated.get("gold") or {}).get("quarantined", 0)
     steps = [
         ("Problems", ledger.count(Problem), _counts(splits | {"quarantined": bad})),
-        ("Teacher samples", ledger.count(Sample), f"{solved} problems solved" if solved is not None else ""),
+        ("Teacher samples", generated.get("samples", 0), f"{solved} problems solved" if solved is not None else ""),
         ("Verified right", statuses.get("pass", 0), _counts({k: v for k, v in statuses.items() if k != "pass"})),
         ("Training examples", ledger.count(Example), _counts(selected.get("modes") or {})),
         ("Preference pairs", ledger.count(Pair), _counts(paired.get("sources") or {})),

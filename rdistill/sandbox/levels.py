@@ -23,8 +23,8 @@ Level = Literal["strong", "strong-nobwrap", "medium", "weak"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 VARIABLE = "RDISTILL_SANDBOX_LEVEL"
 PR_GET_SECCOMP = 21
-SANDBOXED = ("generate", "verify", "evaluate")
-"""Stages that ask verifiers, which may run code that a model wrote: they need a level, or consent to a lower one."""
+SANDBOXED = ("generate", "verify", "pair", "evaluate")
+"""Stages that may ask verifiers, which may run code that a model wrote: they take consent to a lower level."""
 
 
 class Consent(NamedTuple):

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from rdistill.records import StudentMode
+from rdistill.records import PairSource, StudentMode
 from rdistill.sections.base import Fraction, Positive, Section
 
 
@@ -65,9 +65,14 @@ class SelectConfig(Section):
 class PairConfig(Section):
     """Which preferences are built."""
 
-    sources: list[Literal["best_of_n", "revision", "tool_trace", "concise"]] = ["best_of_n", "revision", "concise"]
-    """Where pairs come from; docs/pairs.md describes each."""
+    sources: list[PairSource] = ["best_of_n", "revision", "concise"]
+    """Where pairs come from; docs/pairs.md describes each. `student` samples the SFT model, so pairs are built after
+    it."""
     max_per_problem: Positive = 2
     """Per source."""
     concise_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.7
     """A concise pair's chosen answer is at most this fraction of the rejected one's length."""
+    student_samples: Positive = 4
+    """Source `student`: answers that the SFT model draws for each solved train problem, in each mode."""
+    student_temperature: Annotated[float, Field(gt=0, le=2)] = 0.8
+    """Source `student`: its sampling temperature."""

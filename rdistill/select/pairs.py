@@ -4,6 +4,7 @@
     revision     a failing draft and its passing revision
     tool_trace   a passing and a failing trace
     concise      two passing samples, the chosen one shorter by pair.concise_ratio
+    student      the teacher's passing sample and a failing one that the SFT model drew in the same mode
 
 contract.py re-checks what is built here; neither trusts the other.
 """
@@ -11,7 +12,7 @@ contract.py re-checks what is built here; neither trusts the other.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import product
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from rdistill.config import Config
 from rdistill.ledger import Ledger
@@ -19,6 +20,7 @@ from rdistill.prompts.student import student_messages
 from rdistill.records import (
     Message,
     Pair,
+    PairSource,
     Problem,
     Reason,
     Sample,
@@ -30,12 +32,12 @@ from rdistill.records import (
 )
 from rdistill.select.completions import FINAL_ROLES, Completion, complete, is_whole
 from rdistill.select.select import preferred, samples_of
+from rdistill.verifiers.composition import FORM_VERIFIERS
 
 RIGHT_OR_WRONG = 1.0
 LONGER = "LONGER"
 LENGTH_WARNING = 1.3
 Row = dict[str, Any]
-PairSource = Literal["best_of_n", "revision", "tool_trace", "concise"]
 
 
 class Side(NamedTuple):
@@ -61,8 +63,11 @@ class Match(NamedTuple):
 
 
 def fail_reasons(ledger: Ledger, config: Config) -> dict[str, str]:
-    """Each failed sample's reason: that of the first required verifier, in the config's order, that failed it."""
-    rank = {spec.name: n for n, spec in enumerate(config.verify.verifiers) if spec.required}
+    """Each failed sample's reason: that of the first required verifier, in the config's order, that failed it; what is
+    wrong with the answer goes before what is wrong with its form.
+    """
+    voting = [spec.name for spec in config.verify.verifiers if spec.required]
+    rank = {name: (name in FORM_VERIFIERS, n) for n, name in enumerate(voting)}
     found: dict[str, dict[str, Verdict]] = {}
     for verdict in ledger.rows(Verdict):
         if verdict.verifier in rank:
@@ -115,16 +120,23 @@ class _Builder:
     def _best_of_n(self, samples: list[Sample]) -> Iterator[Match]:
         for mode in self.modes:
             if mode != "tool":
-                yield from self._right_or_wrong(samples, "best_of_n", mode)
+                yield from self._right_or_wrong(samples, self._finals(samples), "best_of_n", mode)
 
     def _tool_trace(self, samples: list[Sample]) -> Iterator[Match]:
         if "tool" in self.modes:
-            yield from self._right_or_wrong(samples, "tool_trace", "tool")
+            yield from self._right_or_wrong(samples, self._finals(samples), "tool_trace", "tool")
 
-    def _right_or_wrong(self, samples: list[Sample], source: PairSource, mode: StudentMode) -> Iterator[Match]:
-        finals = [s for s in samples if s.role in FINAL_ROLES]
-        right = self._sides([s for s in finals if self._passed(s)], mode)
-        wrong = self._sides([s for s in finals if self._failed(s, mode)], mode)
+    def _student(self, samples: list[Sample]) -> Iterator[Match]:
+        for mode in self.modes:
+            own = [s for s in samples if s.role == "student" and s.sampling["mode"] == mode]
+            yield from self._right_or_wrong(samples, own, "student", mode)
+
+    def _right_or_wrong(
+        self, samples: list[Sample], suspects: list[Sample], source: PairSource, mode: StudentMode
+    ) -> Iterator[Match]:
+        """What the teacher got right against what of `suspects` is wrong."""
+        right = self._sides([s for s in self._finals(samples) if self._passed(s)], mode)
+        wrong = self._sides([s for s in suspects if self._failed(s, mode)], mode)
         rightly = {side.completion.text for side in right}
         wrong = [side for side in wrong if side.completion.text not in rightly]
         for chosen, rejected in _spread(right[:1] if mode == "direct" else right, wrong):
@@ -144,13 +156,17 @@ class _Builder:
                     yield Match(chosen, rejected, "revision", "explain", self.reason_of[draft.id], RIGHT_OR_WRONG)
 
     def _concise(self, samples: list[Sample]) -> Iterator[Match]:
-        passed = [s for s in samples if s.role in FINAL_ROLES and self._passed(s)]
+        passed = [s for s in self._finals(samples) if self._passed(s)]
         sides = self._sides(passed, "explain") if "explain" in self.modes else []
         sides.sort(key=lambda side: side.length)
         found = [(short.length / long.length, short, long) for short, long in product(sides, reversed(sides))]
         for ratio, short, long in sorted(found, key=lambda f: f[0]):
             if ratio <= self.config.pair.concise_ratio:
                 yield Match(short, long, "concise", "explain", LONGER, round(1 - ratio, 6))
+
+    def _finals(self, samples: list[Sample]) -> list[Sample]:
+        """The teacher's last words."""
+        return [s for s in samples if s.role in FINAL_ROLES]
 
     def _passed(self, sample: Sample) -> bool:
         return self.status_of.get(sample.id) is Status.PASS and sample.answer is not None

@@ -30,6 +30,12 @@ async def start_vllm(
     return await VllmEngine.start(model, revision, options, seed=seed, timeout_s=timeout_s)
 
 
+async def start_student(model: str, revision: str | None, config: Config) -> Engine:
+    """A student's engine: it fits one device, whatever its teacher needs."""
+    options = config.teacher.vllm.model_copy(update={"tensor_parallel_size": 1})
+    return await start_vllm(model, revision, options, seed=config.seed, timeout_s=config.teacher.timeout_s)
+
+
 @asynccontextmanager
 async def serving(starting: Awaitable[Engine]) -> AsyncIterator[Engine]:
     """Wait for an engine to start, and free it at the end."""

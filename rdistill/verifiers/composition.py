@@ -20,6 +20,8 @@ from rdistill.records import Problem, Reason, Status, Verdict
 
 GROUP_VERIFIERS = ("agreement",)
 """Those that have nothing to say of one answer alone."""
+FORM_VERIFIERS = ("format", "length", "steps")
+"""Those that judge how an answer was reached or written; an answer alone, in `direct`, has no steps."""
 ROUNDING = 1e-9
 """Share of the votes that sums of weights may be wrong by: 0.1 + 0.2 reaches a threshold of 0.3."""
 

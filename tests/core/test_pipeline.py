@@ -97,6 +97,19 @@ def test_until_and_from(go: Go) -> None:
     assert go(from_stage="report") == ["report"]
 
 
+def test_pairs_of_the_students_own_mistakes_wait_for_the_student(go: Go) -> None:
+    own = 'pair.sources=["best_of_n", "student"]'
+    go(until="select")
+    assert go(own, until="pair") == ["sft", "pair"]
+    assert go(own) == ["dpo", "evaluate", "report"]
+    assert go(own, "sft.epochs=5") == ["sft", "pair", "dpo", "evaluate", "report"]
+    assert go(own, "sft.epochs=5", "pair.student_samples=9", "dpo.beta=0.5") == ["pair", "dpo", "evaluate", "report"]
+    with pytest.raises(ConfigError, match="--until sft comes before --from pair"):
+        go(own, until="sft", from_stage="pair")
+    with pytest.raises(DataError, match="stage pair needs stage sft, which was done with other settings"):
+        go(own, only="pair")
+
+
 @pytest.mark.parametrize(
     ("options", "part"),
     [

@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted import Reply, ScriptedEngine
 
 from rdistill import steps
 from rdistill.config import Config
 from rdistill.errors import DataError
 from rdistill.ledger import Ledger
-from rdistill.records import Pair, Problem, Sample, Status, Verdict
+from rdistill.records import Message, Pair, Problem, Sample, Status, Verdict
 from rdistill.run import RunFolder
+from rdistill.teacher import engines as engine_starts
+from rdistill.teacher.engine import Request
 
 
 def make_config(**fields: Any) -> Config:
@@ -121,6 +124,39 @@ def test_select_and_pair_seal_what_they_chose(run: RunFolder, ledger: Ledger) ->
     steps.select(run, config, ledger)
     steps.pair(run, config, ledger)
     assert (run.sft_data.read_bytes(), run.pairs_data.read_bytes()) == before
+
+
+def test_pairs_of_the_students_own_mistakes(run: RunFolder, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reply(messages: list[Message], request: Request) -> Reply:
+        is_explained = messages[0]["content"] == config.student.prompts["explain"]
+        return Reply(f"It is so, by {request.index}.\n#### 3" if is_explained else "23"[request.index])
+
+    engines: list[ScriptedEngine] = []
+
+    async def start_student(model: str, revision: str | None, config: Config) -> ScriptedEngine:
+        assert model == str(run.model("sft"))
+        engines.append(ScriptedEngine(reply, identity=f"student {len(engines)}"))
+        return engines[-1]
+
+    monkeypatch.setattr(engine_starts, "start_student", start_student)
+    unsolved = [{"role": "user", "content": "What is 2 + 2?"}]
+    ledger.write([Problem(id="q", messages=unsolved, gold="4", cluster="q", split="train"), sample(0, "2")])
+    # What is wrong with an answer's form comes after what is wrong with the answer.
+    verifiers = {"verifiers": [{"name": "format"}, {"name": "math"}], "timeout_s": 60}
+    config = make_config(verify=verifiers, pair={"sources": ["student"], "student_samples": 2})
+    steps.verify(run, config, ledger)
+    found = steps.pair(run, config, ledger)
+    assert found["sources"] == {"student": 3} and found["modes"] == {"explain": 2, "direct": 1}
+    assert (found["student_samples"], found["reasons"]) == (4, {"WRONG_ANSWER": 3})
+    assert all(messages[-1]["content"] == "What is 1 + 1?" for messages, _ in engines[0].calls), "q was not solved"
+    assert {(r.temperature, r.index) for _, r in engines[0].calls} == {(0.8, 0), (0.8, 1)}
+    assert engines[0].is_closed
+
+    steps.pair(run, config, ledger)
+    drawn = [s.engine for s in ledger.rows(Sample) if s.role == "student"]
+    assert drawn == ["student 1"] * 4, "the answers of an earlier student are gone"
+    assert {v.sample_id for v in ledger.rows(Verdict)} == {s.id for s in ledger.rows(Sample)}
+    assert steps.verify(run, config, ledger)["statuses"] == {"pass": 1}, "the teacher's alone"
 
 
 @pytest.mark.parametrize(("enabled", "reason"), [(False, "dpo.enabled is false"), (True, "no pairs")])

@@ -26,7 +26,7 @@ from rdistill.select.sealed import read_sealed
 from rdistill.tools import result_turn
 
 MODES = ["explain", "direct", "tool"]
-SOURCES = ["best_of_n", "revision", "tool_trace", "concise"]
+SOURCES = ["best_of_n", "revision", "tool_trace", "concise", "student"]
 CALL = '<tool_call>{"name": "calculator", "arguments": {"expression": "3 + 4"}}</tool_call>'
 
 
@@ -115,7 +115,8 @@ def tables(draw):
                     problem, index, draw(st.sampled_from(["#### 7", "it is 8", CALL, "", "x #### 7\n"])), **fields
                 )
             else:
-                fields["role"] = draw(st.sampled_from(["answer", "draft", "critique", "revision"]))
+                fields["role"] = draw(st.sampled_from(["answer", "draft", "critique", "revision", "student"]))
+                fields["sampling"] = {"index": index, "mode": draw(st.sampled_from(["explain", "direct"]))}
                 sample = make_sample(problem, index, rationale, answer, **fields)
             parent = sample.id
             samples[sample.id] = sample
@@ -229,6 +230,31 @@ def test_each_source_builds_its_pair(ledger):
     best = [p for p in pairs if (p.source, p.mode) == ("best_of_n", "explain")]
     assert len(best) == 2 and {p.rejected_id for p in best} >= {wrong.id} and len({p.chosen_id for p in best}) == 2
     assert report["sources"]["best_of_n"] == 3 and 0 < report["length_ratio"]["concise"] < 0.75
+
+
+def test_the_students_mistakes_stand_against_the_teachers_answers_in_their_own_mode(ledger):
+    problem = make_problem()
+    right, wrong = make_sample(problem, 0), make_sample(problem, 1, "Take 3 from 4.", "1")
+
+    def own(index, mode, rationale, answer, **fields):
+        sampling = {"index": index, "mode": mode}
+        return make_sample(problem, index, rationale, answer, role="student", sampling=sampling, **fields)
+
+    slip, cut = own(0, "explain", "Add 3 and 5.", "8"), own(1, "explain", "Add", "3", finish_reason="length")
+    blurted, fine = own(0, "direct", "", "9"), own(1, "direct", "", "7")
+    verdicts = [judge(right, Status.PASS), judge(fine, Status.PASS)]
+    verdicts += [judge(s, Status.FAIL) for s in (wrong, slip, cut, blurted)]
+    status_of = fill(ledger, [problem], [right, wrong, slip, cut, blurted, fine], verdicts)
+    pairs, rows, report = build_pairs(ledger, make_config(), status_of)
+    made = {(p.mode, p.chosen_id, p.rejected_id) for p in pairs if p.source == "student"}
+    assert made == {("explain", right.id, slip.id), ("direct", right.id, blurted.id)}
+    assert {p.rejected_id for p in pairs if p.source == "best_of_n"} == {wrong.id}, (
+        "the student's are not the teacher's"
+    )
+    assert report["sources"] == {"best_of_n": 2, "student": 2}
+    assert pair_faults(rows, ledger, make_config(), status_of) == []
+    examples, _ = select_examples(ledger, make_config(), status_of)
+    assert {e.sample_id for e in examples} == {right.id}, "what the student got right is no example"
 
 
 def test_the_reason_is_the_required_verifiers(ledger):

@@ -13,7 +13,7 @@ from rdistill.config import Config
 from rdistill.errors import TeacherError, VerifierError
 from rdistill.ledger import Ledger
 from rdistill.records import Problem, Sample, Status, Verdict
-from rdistill.steps import forget_faults
+from rdistill.steps import forget
 from rdistill.teacher.engine import Request
 from rdistill.teacher.faults import fault_warnings
 from rdistill.teacher.sampler import CachedEngine, Sampler, Tally, judge
@@ -285,7 +285,7 @@ def test_what_came_to_nothing_is_asked_again_by_another_attempt(ledger: Ledger) 
     config = make_config(max_samples=1)
     sample_all(config, ScriptedEngine(lost_on("1 2 3")), ledger, problems(8))
     before = {s.problem_id: s for s in ledger.rows(Sample)}
-    forget_faults(ledger)
+    forget(ledger, lambda sample: sample.fault is not None)
     assert [p for p in before if p not in {s.problem_id for s in ledger.rows(Sample)}] == ["p1", "p2", "p3"]
     assert {v.sample_id for v in ledger.rows(Verdict)} == {s.id for s in ledger.rows(Sample)}
     tally, cached = sample_all(config, ScriptedEngine(lost_on("3")), ledger, problems(8))

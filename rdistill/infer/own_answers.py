@@ -1,0 +1,71 @@
+"""The student's own answers to train problems, drawn and verified: its mistakes become the rejected side of pairs."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rdistill.config import Config
+from rdistill.errors import RdistillError, first_cause
+from rdistill.infer.card import make_card
+from rdistill.infer.concise import Student
+from rdistill.ledger import Ledger
+from rdistill.progress import bar
+from rdistill.records import Problem, Sample, StudentMode
+from rdistill.teacher.engine import Engine
+from rdistill.teacher.faults import fault_warnings
+from rdistill.teacher.sampler import CachedEngine, judge
+from rdistill.tools import make_tools
+from rdistill.verifiers.pool import VerifierPool
+
+Draw = tuple[Problem, StudentMode, int]
+"""A problem, the mode in which it is asked, and the number of the draw."""
+
+
+async def draw_answers(
+    config: Config, ledger: Ledger, engine: Engine, pool: VerifierPool, problems: Iterable[Problem]
+) -> dict[str, Any]:
+    """Ask the student `pair.student_samples` times in each mode; samples and verdicts go to the ledger.
+
+    Returns {"student_samples", "student_tokens", "warnings"}.
+    Raises: TeacherError if the engine fails; all finished completions are on disk and are not asked for again.
+    """
+    draws = list(_draws(config, problems))
+    cached = CachedEngine(engine, ledger, config.teacher.concurrency)
+    tools = make_tools([*config.teacher.tools], config.sandbox) if "tool" in config.select.modes else {}
+    student = Student(cached, make_card(config), tools, max_tokens=config.evaluate.max_tokens)
+    waiting, done = iter(draws), Counter[str]()
+    faults: list[Sample] = []
+
+    async def work() -> None:
+        for problem, mode, index in waiting:
+            sample = await student.sample(
+                problem, mode, temperature=config.pair.student_temperature, index=index, seed=config.seed
+            )
+            await ledger.put(sample, *await judge(problem, sample, pool))
+            done.update(samples=1, tokens=sample.usage["completion_tokens"])
+            if sample.fault is not None:
+                faults.append(sample)
+            update(done["samples"], f"{done['tokens']} tokens")
+
+    with bar("student's answers", len(draws), "answers") as update:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(config.teacher.concurrency):
+                    group.create_task(work())
+        except* RdistillError as errors:
+            raise first_cause(errors) from None
+    cached.patience.conclude()
+    return {
+        "student_samples": done["samples"],
+        "student_tokens": done["tokens"],
+        "warnings": fault_warnings(faults),
+    }
+
+
+def _draws(config: Config, problems: Iterable[Problem]) -> Iterator[Draw]:
+    """Every draw; a problem's stand together, so that its prompt is computed once."""
+    for problem in problems:
+        for mode in config.select.modes:
+            for index in range(config.pair.student_samples):
+                yield problem, mode, index
