@@ -4,6 +4,7 @@ GPU stages and engines live in children, so that their memory is truly freed. On
 Intel's OpenMP nearly double the speed of training and sampling, and can only be preloaded into a new process.
 """
 
+import ctypes
 import importlib.metadata
 import os
 import subprocess
@@ -25,6 +26,13 @@ def find_tcmalloc() -> Path | None:
     """The system's tcmalloc, where installed."""
     found = (Path(folder) / name for folder in LIBRARY_FOLDERS for name in TCMALLOC_NAMES)
     return next((p for p in found if p.exists()), None)
+
+
+def release_free_memory() -> None:
+    """Give back to the system what tcmalloc, where it is preloaded, keeps for later."""
+    release = getattr(ctypes.CDLL(None), "MallocExtension_ReleaseFreeMemory", None)
+    if release is not None:
+        release()
 
 
 def find_openmp() -> Path | None:

@@ -119,20 +119,19 @@ class _ByProducts(torch.autograd.Function):
     def forward(
         ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, queries: int, scale: float
     ) -> torch.Tensor:
-        found = _probabilities(q, k, queries, scale).to(q.dtype) @ v
-        ctx.save_for_backward(q, k, v, found)
+        ctx.save_for_backward(q, k, v)
         ctx.queries, ctx.scale = queries, scale
-        return found
+        return _probabilities(q, k, queries, scale).to(q.dtype) @ v
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None, None]:
         (grad,) = grads
-        q, k, v, found = ctx.saved_tensors
+        q, k, v = ctx.saved_tensors
         p = _probabilities(q, k, ctx.queries, ctx.scale)
         grad_v = p.to(q.dtype).transpose(1, 2) @ grad
         grad_p = (grad @ v.transpose(1, 2)).to(p.dtype)
-        mean = (grad.to(p.dtype) * found.to(p.dtype)).sum(-1, keepdim=True)
-        grad_scores = grad_p.sub_(mean).mul_(p).mul_(ctx.scale).to(q.dtype)
+        grad_p -= torch.linalg.vecdot(grad_p, p)[..., None]
+        grad_scores = grad_p.mul_(p).mul_(ctx.scale).to(q.dtype)
         return grad_scores @ k, grad_scores.transpose(1, 2) @ q, grad_v, None, None
 
 

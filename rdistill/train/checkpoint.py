@@ -34,11 +34,15 @@ class DamagedCheckpoint(Exception):
     """A checkpoint that is not what its manifest says; the message names the file."""
 
 
+LAYOUT = 2
+"""Of the optimizer's state in a checkpoint; older ones cannot be read."""
+
+
 def training_identity(trainer: Any, stage: str, seed: int) -> str:
     """Changes with the settings, the data, the seed and the number of ranks (ZeRO's files are cut by rank)."""
     settings = {k: v for k, v in trainer.settings.model_dump(mode="json").items() if k not in FREE}
     tokens = [[list(s) for s in g] for g in trainer.data.groups]
-    return content_id("training", stage, settings, seed, trainer.args.world_size, tokens, trainer.steps)
+    return content_id("training", LAYOUT, stage, settings, seed, trainer.args.world_size, tokens, trainer.steps)
 
 
 def usable_checkpoint(trainer: Any, identity: str) -> Path | None:

@@ -14,7 +14,7 @@ ROWS_AT_ONCE = 256  # float32 scratch is ROWS_AT_ONCE x V
 
 
 class _TokenLogps(torch.autograd.Function):
-    """log softmax at one index per row, in float32 scratch of a few rows; the gradient overwrites the logits."""
+    """log softmax at one index per row, in float32 scratch of a few rows. For models that head.py leaves alone."""
 
     @staticmethod
     def forward(ctx: Any, logits_NV: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 
 from rdistill.train.attention import Segment
+from rdistill.train.head import head_targets
 from rdistill.train.losses import token_logps
 
 
@@ -103,11 +104,12 @@ def forward_logps(model: Any, batch: Batch) -> torch.Tensor:
 
     `model` is a causal language model (or a DeepSpeed or PEFT wrapper of one) loaded with packed attention.
     """
-    logits = model(
-        input_ids=batch.input_ids,
-        position_ids=batch.position_ids,
-        segments=batch.segments,
-        logits_to_keep=batch.sources_N,
-        use_cache=False,
-    ).logits
-    return token_logps(logits[0], batch.targets_N)
+    with head_targets(model, batch.targets_N) as has_logps:
+        found = model(
+            input_ids=batch.input_ids,
+            position_ids=batch.position_ids,
+            segments=batch.segments,
+            logits_to_keep=batch.sources_N,
+            use_cache=False,
+        ).logits[0]
+    return found if has_logps else token_logps(found, batch.targets_N)

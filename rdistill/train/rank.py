@@ -140,6 +140,7 @@ def load_model(folder: str | Path, config: TrainConfig) -> Any:
     from transformers import AutoModelForCausalLM
 
     from rdistill.train.attention import register_attention
+    from rdistill.train.head import fit_head
     from rdistill.train.layers import fit_layers
 
     dtype = getattr(torch, config.dtype)
@@ -158,6 +159,7 @@ def load_model(folder: str | Path, config: TrainConfig) -> Any:
             # In eval mode bitsandbytes would repack 4-bit weights for good, in a form that small layers do not have.
             module.support_avx512bf16_for_cpu = False
     fit_layers(model, checkpointing=config.gradient_checkpointing)
+    fit_head(model)
     return model
 
 

@@ -18,6 +18,7 @@ from transformers import TrainerCallback
 
 from rdistill.config import Config, TrainConfig
 from rdistill.errors import TrainError
+from rdistill.process import release_free_memory
 from rdistill.run import RunFolder
 from rdistill.train.batches import Unit, accumulation, loader, plan_steps, rank_batches
 from rdistill.train.checkpoint import keep_metrics, training_identity, usable_checkpoint
@@ -27,20 +28,21 @@ from rdistill.train.packing import Batch, pack
 from rdistill.train.progress import progress_line
 from rdistill.train.rank import peak_rss_gb
 from rdistill.train.save import put_in_place, save_checked
-from rdistill.train.zero import deepspeed_settings
+from rdistill.train.zero import deepspeed_settings, small_groups
 
 
 def training_arguments(run: RunFolder, whole: Config, stage: Literal["sft", "dpo"], steps: int) -> dict[str, Any]:
     """Keyword arguments for TRL's SFTConfig and DPOConfig. Tells trackers where to write, unless the user did."""
     config: TrainConfig = getattr(whole, stage)
     ranks = int(os.environ["WORLD_SIZE"])
+    passes = accumulation(config.batch_size, config.micro_batch_size, ranks)
     on_cpu = not torch.cuda.is_available()
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run.stage(stage) / "tensorboard"))
     os.environ.setdefault("WANDB_PROJECT", whole.name)
     return {
         "output_dir": str(run.stage(stage) / "checkpoints"),
         "per_device_train_batch_size": config.micro_batch_size,
-        "gradient_accumulation_steps": accumulation(config.batch_size, config.micro_batch_size, ranks),
+        "gradient_accumulation_steps": passes,
         "max_steps": steps,
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": config.scheduler,
@@ -52,7 +54,7 @@ def training_arguments(run: RunFolder, whole: Config, stage: Literal["sft", "dpo
         "bf16": config.dtype == "bfloat16",
         "use_cpu": on_cpu,
         "gradient_checkpointing": config.gradient_checkpointing,
-        "deepspeed": deepspeed_settings(config),
+        "deepspeed": deepspeed_settings(config, passes),
         "logging_steps": config.log_every,
         "logging_first_step": True,
         "logging_nan_inf_filter": False,
@@ -114,6 +116,11 @@ class PackedTraining:
         raise TypeError(f"{type(self).__name__} must say what a batch's loss is")
 
     # What transformers' training loop calls
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        optimizer: torch.optim.Optimizer = super().create_optimizer(*args, **kwargs)  # type: ignore[misc]
+        optimizer.param_groups = small_groups(optimizer.param_groups)
+        return optimizer
 
     def get_train_dataloader(self) -> Any:
         return loader(self.data.groups, self.batches)
@@ -218,6 +225,15 @@ def placeholder_dataset() -> Any:
     return datasets.Dataset.from_dict({"input_ids": [[1, 1]], "labels": [[1, 1]]})
 
 
+def drop_optimizer_state(trainer: Any) -> None:
+    """After the last step: room for the copy of the model that is loaded to prove what was saved."""
+    optimizer = trainer.optimizer
+    while hasattr(optimizer, "optimizer"):  # accelerate's and DeepSpeed's wrappers
+        optimizer = optimizer.optimizer
+    optimizer.state.clear()
+    release_free_memory()
+
+
 def finish(trainer: Any, tokenizer: Any, run: RunFolder, stage: str, early_stop: bool = False) -> None:
     """Train, save the model checked, and write the stage's result."""
     set_callbacks(trainer)
@@ -234,6 +250,7 @@ def finish(trainer: Any, tokenizer: Any, run: RunFolder, stage: str, early_stop:
         if trainer.is_world_process_zero():
             put_in_place(stop.best, run.model(stage))
     else:
+        drop_optimizer_state(trainer)
         saved = save_checked(trainer, tokenizer, run.model(stage), pack(trainer.data.groups[:2]))
     trainer.accelerator.wait_for_everyone()
     if not trainer.is_world_process_zero():

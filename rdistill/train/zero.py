@@ -11,11 +11,14 @@ AUTO = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumula
 
 BUCKET = 20_000_000
 """Elements that ranks exchange at once. DeepSpeed's own 500 million hold 1 GB of buffers."""
+GROUP = 20_000_000
+"""Elements that the optimizer updates at once, about: DeepSpeed copies a group's gradients for that."""
 
 
-def deepspeed_settings(config: TrainConfig) -> dict[str, Any]:
+def deepspeed_settings(config: TrainConfig, passes: int) -> dict[str, Any]:
     """The DeepSpeed config of a stage. Batch sizes and precision always come from the stage's own config.
 
+    passes: forward and backward passes of a rank in an optimizer step; what several add up, they add in float32.
     Raises: ConfigError if the file cannot be read or contradicts the stage.
     """
     buckets = {"reduce_bucket_size": BUCKET, "allgather_bucket_size": BUCKET}
@@ -26,14 +29,33 @@ def deepspeed_settings(config: TrainConfig) -> dict[str, Any]:
         if settings.setdefault(key, "auto") != "auto":
             raise ConfigError(f'{config.deepspeed}: {key} must be "auto"; set it in the run\'s config instead')
     settings["bf16"] = {"enabled": config.dtype == "bfloat16"}
-    settings.setdefault("data_types", {"grad_accum_dtype": "fp32"})
     settings.setdefault("zero_allow_untested_optimizer", True)
     settings.setdefault("zero_force_ds_cpu_optimizer", False)
     settings.setdefault("steps_per_print", 1_000_000_000)
     zero = settings.setdefault("zero_optimization", {"stage": 0})
+    alone = passes == 1 and config.dtype == "bfloat16" and zero.get("stage") in (2, 3)
+    settings.setdefault("data_types", {"grad_accum_dtype": "bf16" if alone else "fp32"})
     if zero.get("stage") == 3:
         zero.setdefault("stage3_gather_16bit_weights_on_model_save", True)
     return settings
+
+
+def small_groups(groups: list[dict[str, Any]], most: int = GROUP) -> list[dict[str, Any]]:
+    """An optimizer's parameter groups cut into groups of about `most` elements, in their order.
+
+    No group holds one parameter alone if it can be helped: DeepSpeed would keep that one where it was loaded, and with
+    it the whole model file in memory.
+    """
+    small = []
+    for group in groups:
+        part: list[Any] = []
+        for parameter in group["params"]:
+            if len(part) > 1 and sum(p.numel() for p in part) + parameter.numel() > most:
+                small.append({**group, "params": part})
+                part = []
+            part.append(parameter)
+        small.append({**group, "params": part})
+    return small
 
 
 def read_settings(path: Path) -> dict[str, Any]:

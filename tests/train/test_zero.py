@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rdistill.config import SftConfig
 from rdistill.errors import ConfigError
-from rdistill.train.zero import deepspeed_settings
+from rdistill.train.zero import deepspeed_settings, small_groups
 
 FILES = sorted((Path(__file__).parents[2] / "configs" / "deepspeed").glob("*.json"))
 
@@ -20,7 +23,7 @@ def test_there_are_files_for_every_stage():
 def test_every_file_is_taken_and_deepspeed_knows_its_keys(path):
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 
-    settings = deepspeed_settings(SftConfig(deepspeed=str(path)))
+    settings = deepspeed_settings(SftConfig(deepspeed=str(path)), 2)
     assert settings["bf16"] == {"enabled": True}
     DeepSpeedZeroConfig(**settings["zero_optimization"])
     known = {name for key, f in DeepSpeedZeroConfig.model_fields.items() for name in (key, f.alias)}
@@ -30,7 +33,7 @@ def test_every_file_is_taken_and_deepspeed_knows_its_keys(path):
 def test_zero3_always_gathers_what_is_saved(tmp_path):
     path = tmp_path / "z3.json"
     path.write_text(json.dumps({"zero_optimization": {"stage": 3}}))
-    settings = deepspeed_settings(SftConfig(deepspeed=str(path)))
+    settings = deepspeed_settings(SftConfig(deepspeed=str(path)), 1)
     assert settings["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] is True
 
 
@@ -43,6 +46,32 @@ def test_what_contradicts_the_stage_is_refused(tmp_path):
     ]:
         path.write_text(text)
         with pytest.raises(ConfigError, match=message):
-            deepspeed_settings(SftConfig(deepspeed=str(path)))
+            deepspeed_settings(SftConfig(deepspeed=str(path)), 1)
     with pytest.raises(ConfigError, match="not a readable JSON"):
-        deepspeed_settings(SftConfig(deepspeed=str(tmp_path / "none.json")))
+        deepspeed_settings(SftConfig(deepspeed=str(tmp_path / "none.json")), 1)
+
+
+def test_gradients_are_added_up_in_float32_and_a_single_one_is_left_as_it_is(tmp_path):
+    def sums_in(passes, stage=2, **fields):
+        path = tmp_path / "ds.json"
+        path.write_text(json.dumps({"zero_optimization": {"stage": stage}}))
+        return deepspeed_settings(SftConfig(deepspeed=str(path), **fields), passes)["data_types"]["grad_accum_dtype"]
+
+    assert (sums_in(1), sums_in(2), sums_in(1, dtype="float32"), sums_in(1, stage=1)) == (
+        "bf16",
+        "fp32",
+        "fp32",
+        "fp32",
+    )
+    assert deepspeed_settings(SftConfig(), 1)["data_types"] == {"grad_accum_dtype": "bf16"}
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=30), st.integers(1, 40))
+def test_small_groups_hold_every_parameter_once_and_none_alone(sizes, most):
+    parameters = [torch.empty(n) for n in sizes]
+    groups = [{"params": parameters, "lr": 0.1}, {"params": [torch.empty(1)], "lr": 0.2}]
+    small = small_groups(groups, most)
+    assert [id(p) for g in small[:-1] for p in g["params"]] == [id(p) for p in parameters]
+    assert small[-1] == groups[1] and all(g["lr"] == 0.1 for g in small[:-1])
+    assert all(len(g["params"]) > 1 for g in small[:-2])
+    assert all(sum(p.numel() for p in g["params"][:-1]) <= most or len(g["params"]) == 2 for g in small)
