@@ -8,6 +8,7 @@ lengths (benchmarks/attention.py); elsewhere, and for very long segments, torch 
 Shapes: H query heads, K key heads, G = H / K of them share one, D their width, T tokens of the row, Q queries, L keys.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -81,12 +82,8 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, drop
     """Causal attention of the last Q of L positions: q (1, H, Q, D), k and v (1, K, L, D) -> (1, H, Q, D)."""
     heads, queries, length = q.shape[1], q.shape[2], k.shape[2]
     if q.device.type == "cpu" and not dropout and heads * min(BLOCK, queries) * length <= MOST_SCORES:
-        parts = []
-        for start in range(0, queries, BLOCK):
-            stop = min(start + BLOCK, queries)
-            seen = length - queries + stop
-            parts.append(_by_products(q[:, :, start:stop], k[:, :, :seen], v[:, :, :seen], scale))
-        return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
+        found: torch.Tensor = _ByProducts.apply(q, k, v, scale)
+        return found
     if queries == length:
         return _by_torch(q, k, v, scale, dropout)
     # Causal kernels stay in use: the prefix asks too, and its answers are dropped.
@@ -101,42 +98,55 @@ def _by_torch(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, d
     )
 
 
-def _by_products(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> torch.Tensor:
-    _, heads, queries, width = q.shape
-    key_heads = k.shape[1]
-    stacked = q.reshape(key_heads, heads // key_heads * queries, width)
-    found: torch.Tensor = _ByProducts.apply(stacked, k[0].contiguous(), v[0].contiguous(), queries, scale)
-    return found.view(1, heads, queries, width)
-
-
 class _ByProducts(torch.autograd.Function):
     """softmax(q k^T scale) v by matrix products; the backward pass computes the probabilities again, and keeps none.
 
-    Shapes: q (K, G Q, D), k and v (K, L, D) -> (K, G Q, D). Scores are float32 or wider.
+    Shapes: q (1, H, Q, D), k and v (1, K, L, D) -> (1, H, Q, D). Scores are float32 or wider.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, queries: int, scale: float
-    ) -> torch.Tensor:
+    def forward(ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> torch.Tensor:
         ctx.save_for_backward(q, k, v)
-        ctx.queries, ctx.scale = queries, scale
-        return _probabilities(q, k, queries, scale).to(q.dtype) @ v
+        ctx.scale = scale
+        k, v = k[0].contiguous(), v[0].contiguous()
+        parts = []
+        for block, seen in _blocks(q.shape[2], k.shape[1]):
+            p = _probabilities(_stacked(q[:, :, block], len(k)), k[:, :seen], block.stop - block.start, scale)
+            parts.append((p.to(q.dtype) @ v[:, :seen]).view(q[:, :, block].shape))
+        return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None, None]:
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
         (grad,) = grads
         q, k, v = ctx.saved_tensors
-        p = _probabilities(q, k, ctx.queries, ctx.scale)
-        grad_v = p.to(q.dtype).transpose(1, 2) @ grad
-        grad_p = (grad @ v.transpose(1, 2)).to(p.dtype)
-        grad_p -= torch.linalg.vecdot(grad_p, p)[..., None]
-        grad_scores = grad_p.mul_(p).mul_(ctx.scale).to(q.dtype)
-        return grad_scores @ k, grad_scores.transpose(1, 2) @ q, grad_v, None, None
+        k, v = k[0].contiguous(), v[0].contiguous()
+        grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        for block, seen in _blocks(q.shape[2], k.shape[1]):
+            q_block, grad_block = (_stacked(t[:, :, block], len(k)) for t in (q, grad))
+            p = _probabilities(q_block, k[:, :seen], block.stop - block.start, ctx.scale)
+            grad_v[:, :seen] += p.to(q.dtype).transpose(1, 2) @ grad_block
+            grad_p = (grad_block @ v[:, :seen].transpose(1, 2)).to(p.dtype)
+            grad_p -= torch.linalg.vecdot(grad_p, p)[..., None]
+            grad_scores = grad_p.mul_(p).mul_(ctx.scale).to(q.dtype)
+            grad_q[:, :, block] = (grad_scores @ k[:, :seen]).view(q[:, :, block].shape)
+            grad_k[:, :seen] += grad_scores.transpose(1, 2) @ q_block
+        return grad_q, grad_k[None], grad_v[None], None
+
+
+def _blocks(queries: int, length: int) -> Iterator[tuple[slice, int]]:
+    """BLOCK queries at a time, and how many of the `length` positions the last of them sees."""
+    for start in range(0, queries, BLOCK):
+        stop = min(start + BLOCK, queries)
+        yield slice(start, stop), length - queries + stop
+
+
+def _stacked(t: torch.Tensor, key_heads: int) -> torch.Tensor:
+    """(1, H, Q, D) -> (K, G Q, D): the heads that share a key head, one after the other."""
+    return t.reshape(key_heads, -1, t.shape[3])
 
 
 def _probabilities(q: torch.Tensor, k: torch.Tensor, queries: int, scale: float) -> torch.Tensor:
-    """(K, G Q, L); query i stands at position L - Q + i and sees the positions up to it."""
+    """(K, G Q, L); the queries stand at the last Q of L positions, and each sees those up to its own."""
     key_heads, length, _ = k.shape
     scores = (q @ k.transpose(1, 2)).to(torch.promote_types(q.dtype, torch.float32)).mul_(scale)
     future = torch.ones(queries, length, dtype=torch.bool, device=q.device).triu_(length - queries + 1)

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from rdistill.config import Config, TrainConfig, load_config
 from rdistill.errors import RdistillError
 from rdistill.run import RunFolder
+from rdistill.train.zero import take_norms_in_pieces
 
 WATCH_STDIN = "RDISTILL_WATCH_STDIN"  # set by our launcher: its death closes the ranks' standard input
 
@@ -85,6 +86,7 @@ def prepare_process() -> None:
         os.environ.setdefault(name, value)
     os.environ.setdefault("MASTER_PORT", str(free_port()))
     skip_unused_ops()
+    take_norms_in_pieces()
     if not torch.cuda.is_available():
         # On CPU accelerate joins the group without DeepSpeed, whose ZeRO-3 would then count one rank.
         import deepspeed

@@ -15,6 +15,10 @@ GROUP = 20_000_000
 """Elements that the optimizer updates at once, about: DeepSpeed copies a group's gradients for that."""
 
 
+PIECE = 1_000_000
+"""Elements of a gradient that are squared at once."""
+
+
 def deepspeed_settings(config: TrainConfig, passes: int) -> dict[str, Any]:
     """The DeepSpeed config of a stage. Batch sizes and precision always come from the stage's own config.
 
@@ -56,6 +60,21 @@ def small_groups(groups: list[dict[str, Any]], most: int = GROUP) -> list[dict[s
             part.append(parameter)
         small.append({**group, "params": part})
     return small
+
+
+def take_norms_in_pieces() -> None:
+    """Have DeepSpeed's ZeRO 1 and 2 make float64 of a piece of a gradient, not of the whole, to take its norm."""
+    from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
+
+    whole = DeepSpeedZeroOptimizer.get_grad_norm_direct
+
+    def in_pieces(self: Any, gradients: Any, params: Any, norm_type: float = 2) -> Any:
+        real = [g for g in gradients if not getattr(g, "_zero_padding", False)]
+        pieces = [(piece, p) for g, p in zip(real, params, strict=False) for piece in g.reshape(-1).split(PIECE)]
+        return whole(self, [piece for piece, _ in pieces], [p for _, p in pieces], norm_type)
+
+    if whole.__qualname__ != in_pieces.__qualname__:  # not done yet in this process
+        DeepSpeedZeroOptimizer.get_grad_norm_direct = in_pieces
 
 
 def read_settings(path: Path) -> dict[str, Any]:

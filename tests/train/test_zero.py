@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from rdistill.config import SftConfig
 from rdistill.errors import ConfigError
-from rdistill.train.zero import deepspeed_settings, small_groups
+from rdistill.train.zero import deepspeed_settings, small_groups, take_norms_in_pieces
 
 FILES = sorted((Path(__file__).parents[2] / "configs" / "deepspeed").glob("*.json"))
 
@@ -75,3 +76,26 @@ def test_small_groups_hold_every_parameter_once_and_none_alone(sizes, most):
     assert small[-1] == groups[1] and all(g["lr"] == 0.1 for g in small[:-1])
     assert all(len(g["params"]) > 1 for g in small[:-2])
     assert all(sum(p.numel() for p in g["params"][:-1]) <= most or len(g["params"]) == 2 for g in small)
+
+
+def test_a_norm_taken_in_pieces_is_the_norm(monkeypatch):
+    from deepspeed.runtime.zero import stage_1_and_2
+
+    monkeypatch.setattr(
+        stage_1_and_2.DeepSpeedZeroOptimizer,
+        "get_grad_norm_direct",
+        stage_1_and_2.DeepSpeedZeroOptimizer.get_grad_norm_direct,
+    )
+    monkeypatch.setattr(stage_1_and_2.dist, "all_reduce", lambda *args, **kwargs: None)
+    monkeypatch.setattr("rdistill.train.zero.PIECE", 100)
+    take_norms_in_pieces()
+    take_norms_in_pieces()
+    one_rank = SimpleNamespace(
+        dp_process_group=None, model_parallel_rank=0, device="cpu", _model_parallel_all_reduce=lambda **kwargs: None
+    )
+    torch.manual_seed(0)
+    gradients = [torch.randn(30, 31, dtype=torch.bfloat16), torch.randn(7), torch.ones(50)]
+    gradients[2]._zero_padding = True
+    found = stage_1_and_2.DeepSpeedZeroOptimizer.get_grad_norm_direct(one_rank, gradients, [torch.ones(1)] * 2)
+    expected = torch.cat([g.double().flatten() for g in gradients[:2]]).norm()
+    assert float(found) == pytest.approx(float(expected), rel=1e-6)
