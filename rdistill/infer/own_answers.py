@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rdistill.config import Config
@@ -23,18 +23,18 @@ Draw = tuple[Problem, StudentMode, int]
 
 
 async def draw_answers(
-    config: Config, ledger: Ledger, engine: Engine, pool: VerifierPool, problems: Iterable[Problem]
+    config: Config, ledger: Ledger, engine: Engine, pool: VerifierPool, problems: Sequence[Problem]
 ) -> dict[str, Any]:
     """Ask the student `pair.student_samples` times in each mode; samples and verdicts go to the ledger.
 
     Returns {"student_samples", "student_tokens", "warnings"}.
     Raises: TeacherError if the engine fails; all finished completions are on disk and are not asked for again.
     """
-    draws = list(_draws(config, problems))
     cached = CachedEngine(engine, ledger, config.teacher.concurrency)
     tools = make_tools([*config.teacher.tools], config.sandbox) if "tool" in config.select.modes else {}
     student = Student(cached, make_card(config), tools, max_tokens=config.evaluate.max_tokens)
-    waiting, done = iter(draws), Counter[str]()
+    waiting, done = _draws(config, problems), Counter[str]()
+    count = len(problems) * len(config.select.modes) * config.pair.student_samples
     faults: list[Sample] = []
 
     async def work() -> None:
@@ -48,7 +48,7 @@ async def draw_answers(
                 faults.append(sample)
             update(done["samples"], f"{done['tokens']} tokens")
 
-    with bar("student's answers", len(draws), "answers") as update:
+    with bar("student's answers", count, "answers") as update:
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(config.teacher.concurrency):
@@ -63,7 +63,7 @@ async def draw_answers(
     }
 
 
-def _draws(config: Config, problems: Iterable[Problem]) -> Iterator[Draw]:
+def _draws(config: Config, problems: Sequence[Problem]) -> Iterator[Draw]:
     """Every draw; a problem's stand together, so that its prompt is computed once."""
     for problem in problems:
         for mode in config.select.modes:

@@ -11,12 +11,14 @@ import yaml
 from command import rdistill
 from scripted import Endpoint
 
-from rdistill import cli, pipeline
+from rdistill import cli
+from rdistill.config import Config
 from rdistill.errors import PrerequisiteError
 from rdistill.ledger import Ledger
 from rdistill.records import Verdict
 from rdistill.run import RunFolder
 from rdistill.sandbox import Consent, Sandbox, granted, landlock, layout, levels, probes, require
+from rdistill.stages import stages_of
 
 REPLY = "Add both.\n```python\ndef add(a, b):\n    return a + b\n```\n#### done"
 GOLD = {"kind": "function", "entry_point": "add", "cases": [{"args": [2, 3], "expected": 5}]}
@@ -177,5 +179,7 @@ def test_selftest_names_the_level(monkeypatch, tmp_path):
     assert (done.code, json.loads(done.out)["level"]) == (0, "strong-nobwrap")
 
 
-def test_the_command_line_asks_where_the_pipeline_does():
-    assert cli.SANDBOXED == pipeline.SANDBOXED
+def test_the_command_line_takes_consent_where_a_stage_may_ask_verifiers():
+    tree = {"name": "t", "prompts": {"sources": [{"task": "word_problems"}]}, "teacher": {"model": "m"}}
+    config = Config(**tree, student={"model": "m"}, pair={"sources": ["student"]})
+    assert tuple(stage.name for stage in stages_of(config) if stage.judges) == cli.SANDBOXED
