@@ -99,7 +99,7 @@ STAGES = (
     ),
     Stage("verify", "rdistill.steps:verify", ("verify", "sandbox"), ("generate",), judges=True),
     Stage("select", "rdistill.steps:select", ("select", "answer", "student.prompts"), ("verify",), version=2),
-    Stage("pair", "rdistill.steps:pair", ("pair",), ("select",)),
+    Stage("pair", "rdistill.steps:pair", ("pair",), ("select",), version=2),
     Stage(
         "sft",
         "rdistill.steps:sft",

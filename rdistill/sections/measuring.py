@@ -35,5 +35,5 @@ class SandboxConfig(Section):
     """The lowest level that will do, best first. The machine's best is taken; one that is below this is refused."""
     timeout_s: Annotated[float, Field(gt=0)] = 5
     """Of one run of the python tool."""
-    memory_mb: Positive = 512
+    memory_mb: Annotated[int, Field(ge=32)] = 512
     """Of one run of the python tool, in MiB."""

@@ -102,6 +102,7 @@ OVERRIDES = {
         ["teacher.engine=openai", "teacher.base_url=notaurl"],
         ["teacher", "base_url='notaurl' does not begin with http://", "write it in front"],
     ),
+    "memory for no program": (["sandbox.memory_mb=8"], ["sandbox.memory_mb=8", "greater than or equal to 32"]),
     "memory for no process": (["verify.memory_mb=1"], ["verify.memory_mb=1", "greater than or equal to 256"]),
     "tools taken away": (["teacher.mode=tool_trace", "teacher.tools=[]"], ["tools", "e.g."]),
     "tool mode without traces": (["select.modes=[tool]"], ["select.modes", "teacher.mode=rationale", "tool_trace"]),
