@@ -16,6 +16,7 @@ from rdistill.evaluate.scorecard import paired_tests, score
 from rdistill.ledger import Ledger
 from rdistill.records import Message, Problem
 from rdistill.run import RunFolder
+from rdistill.teacher import engines
 from rdistill.teacher.engine import Request
 
 
@@ -80,7 +81,7 @@ class Served:
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     served = Served()
-    monkeypatch.setattr(models, "start_vllm", served.start)
+    monkeypatch.setattr(engines, "start_vllm", served.start)
 
     async def start_teacher(config: Config) -> ScriptedEngine:
         teacher = config.teacher
@@ -190,7 +191,7 @@ def test_an_answer_at_its_limit_is_judged_by_what_it_says(run: RunFolder, monkey
     async def start(*_: Any, **__: Any) -> ScriptedEngine:
         return ScriptedEngine(lambda messages, request: Reply("It is 1 and\n#### 1", "length"))
 
-    monkeypatch.setattr(models, "start_vllm", start)
+    monkeypatch.setattr(engines, "start_vllm", start)
     _, card = evaluate(run, make_config(evaluate={"models": ["base"], "modes": ["explain"]}))
     found = card["models"]["base"]["explain"]
     assert (found["accuracy"], found["truncated"], found["unverifiable"]) == (0.1, 10, 0)
@@ -204,7 +205,7 @@ def test_an_answer_that_never_came_is_not_right_and_its_problem_is_named(
             lambda m, r: Reply("", "refused", "HTTP 400: no") if "What is 3 " in m[-1]["content"] else Reply("#### 1")
         )
 
-    monkeypatch.setattr(models, "start_vllm", start)
+    monkeypatch.setattr(engines, "start_vllm", start)
     result, card = evaluate(run, make_config(evaluate={"models": ["base"], "modes": ["direct"]}))
     assert result["warnings"] == ["base direct: 1 requests were refused (HTTP 400: no), of problems p3"]
     assert (card["models"]["base"]["direct"]["n"], card["models"]["base"]["direct"]["unverifiable"]) == (10, 1)
@@ -217,7 +218,7 @@ def test_a_model_that_refuses_everything_is_not_measured(run: RunFolder, monkeyp
     async def start(*_: Any, **__: Any) -> ScriptedEngine:
         return ScriptedEngine(lambda m, r: Reply("", "refused", "no system role"))
 
-    monkeypatch.setattr(models, "start_vllm", start)
+    monkeypatch.setattr(engines, "start_vllm", start)
     with pytest.raises(TeacherError, match=r"no reply to all 10 requests \(no system role\)"):
         evaluate(run, make_config(evaluate={"models": ["base"], "modes": ["direct"]}))
 
@@ -228,7 +229,7 @@ def test_a_failing_engine_is_closed_and_names_its_cause(run: RunFolder, monkeypa
     async def start(*_: Any, **__: Any) -> ScriptedEngine:
         return engine
 
-    monkeypatch.setattr(models, "start_vllm", start)
+    monkeypatch.setattr(engines, "start_vllm", start)
     with pytest.raises(ExceptionGroup) as caught:
         evaluate(run, make_config(evaluate={"models": ["base"]}))
     from rdistill.errors import first_cause

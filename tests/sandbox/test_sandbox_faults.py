@@ -180,6 +180,6 @@ def test_selftest_names_the_level(monkeypatch, tmp_path):
 
 
 def test_the_command_line_takes_consent_where_a_stage_may_ask_verifiers():
-    tree = {"name": "t", "prompts": {"sources": [{"task": "word_problems"}]}, "teacher": {"model": "m"}}
+    tree = {"name": "t", "prompts": {"sources": [{"task": "word_problems", "size": 9}]}, "teacher": {"model": "m"}}
     config = Config(**tree, student={"model": "m"}, pair={"sources": ["student"]})
     assert tuple(stage.name for stage in stages_of(config) if stage.judges) == cli.SANDBOXED
