@@ -201,13 +201,10 @@ def take_turns(script: str, args: argparse.Namespace, stage: str, sides: Sequenc
     return found
 
 
-Rounds = dict[str, list[dict[str, Any]]]
-
-
 def measure(
     script: str, description: str, stage: str, sides: dict[str, Side], settings: dict[str, Any]
-) -> tuple[argparse.Namespace, Rounds, Rounds, dict[str, Any]]:
-    """The command line, every side's rounds, one short round of ours and TRL's in float32, and ours in float32 whole.
+) -> tuple[argparse.Namespace, dict[str, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
+    """The command line, every side's rounds, and one short round of ours and TRL's in float32.
 
     In the process of one side this does the side's work, and does not return.
     """
@@ -215,10 +212,8 @@ def measure(
     if args.side:
         work(sides[args.side], args.folder)
     rounds = take_turns(script, args, stage, list(sides), settings)
-    args.rounds, exact = 1, {**settings, "dtype": "float32"}
-    truth = take_turns(script, args, stage, ["ours"], exact)["ours"][0]
-    args.steps = min(args.steps, EXACT_STEPS)
-    return args, rounds, take_turns(script, args, stage, ["ours", "trl"], exact), truth
+    args.rounds, args.steps = 1, min(args.steps, EXACT_STEPS)
+    return args, rounds, take_turns(script, args, stage, ["ours", "trl"], {**settings, "dtype": "float32"})
 
 
 def median_seconds(rounds: Sequence[dict[str, Any]]) -> list[float]:
