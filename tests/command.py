@@ -32,3 +32,10 @@ def rdistill(*arguments: object) -> Done:
         except SystemExit as stop:
             return Done(int(stop.code or 0), out.getvalue(), err.getvalue())
     return Done(0, out.getvalue(), err.getvalue())
+
+
+def error(done: Done) -> str:
+    """The one line that a refused command says."""
+    (line,) = done.err.strip().splitlines()
+    assert line.startswith("error: ")
+    return line
