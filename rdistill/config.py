@@ -93,6 +93,11 @@ class Config(Section):
             raise ValueError(fault)
         return self
 
+    @property
+    def asks_student(self) -> bool:
+        """Whether pairs are also built from the student's own mistakes, so that SFT comes before them."""
+        return "student" in self.pair.sources and self.dpo.enabled
+
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
     """Read, override and validate a config; relative data paths are resolved against its folder.

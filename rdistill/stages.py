@@ -118,7 +118,7 @@ BY_NAME = {stage.name: stage for stage in STAGES}
 
 def stages_of(config: Config) -> tuple[Stage, ...]:
     """The stages in the order in which a run takes them: pairs of the student's own mistakes wait for the student."""
-    if "student" not in config.pair.sources:
+    if not config.asks_student:
         return STAGES
     plain = BY_NAME["pair"]
     sections = (*plain.sections, "verify", "sandbox", "evaluate.max_tokens")

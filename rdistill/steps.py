@@ -179,16 +179,16 @@ def pair(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     """Build the preferences, where the config asks for it also from the student's own mistakes, and seal them."""
     from rdistill.select import build_pairs, write_pairs
 
-    forget(ledger, lambda sample: sample.role == "student")  # of an earlier student; completions stay
-    drawn = asyncio.run(_ask_student(run, config, ledger)) if "student" in config.pair.sources else {}
+    drawn, own = asyncio.run(_ask_student(run, config, ledger)) if config.asks_student else (set(), {})
+    forget(ledger, lambda sample: sample.role == "student" and sample.id not in drawn)  # of an earlier student
     pairs, rows, counts = build_pairs(ledger, config, trainable_statuses(run, config, ledger))
     ledger.replace(Pair, pairs)
-    warnings = counts["warnings"] + drawn.pop("warnings", [])
-    return counts | drawn | {"warnings": warnings} | write_pairs(run.pairs_data, rows)
+    warnings = counts["warnings"] + own.pop("warnings", [])
+    return counts | own | {"warnings": warnings} | write_pairs(run.pairs_data, rows)
 
 
-async def _ask_student(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
-    """The SFT model's answers to the train problems that the teacher solved."""
+async def _ask_student(run: RunFolder, config: Config, ledger: Ledger) -> tuple[set[str], dict[str, Any]]:
+    """The SFT model's answers to the train problems that the teacher solved: their ids, and the report."""
     from rdistill.infer.own_answers import draw_answers
     from rdistill.teacher.engines import serving, start_student
 

@@ -11,7 +11,7 @@ from rdistill.infer.card import make_card
 from rdistill.infer.concise import Student
 from rdistill.ledger import Ledger
 from rdistill.progress import bar
-from rdistill.records import Problem, Sample, StudentMode
+from rdistill.records import Problem, Sample, StudentMode, Verdict
 from rdistill.teacher.engine import Engine
 from rdistill.teacher.faults import fault_warnings
 from rdistill.teacher.sampler import CachedEngine, judge
@@ -24,16 +24,18 @@ Draw = tuple[Problem, StudentMode, int]
 
 async def draw_answers(
     config: Config, ledger: Ledger, engine: Engine, pool: VerifierPool, problems: Sequence[Problem]
-) -> dict[str, Any]:
+) -> tuple[set[str], dict[str, Any]]:
     """Ask the student `pair.student_samples` times in each mode; samples and verdicts go to the ledger.
 
-    Returns {"student_samples", "student_tokens", "warnings"}.
-    Raises: TeacherError if the engine fails; all finished completions are on disk and are not asked for again.
+    Returns the samples' ids, and {"student_samples", "student_tokens", "warnings"}.
+    Raises: TeacherError if the engine fails; what is on disk is neither asked for nor judged again.
     """
     cached = CachedEngine(engine, ledger, config.teacher.concurrency)
     tools = make_tools([*config.teacher.tools], config.sandbox) if "tool" in config.select.modes else {}
     student = Student(cached, make_card(config), tools, max_tokens=config.evaluate.max_tokens)
     waiting, done = _draws(config, problems), Counter[str]()
+    judged = {verdict.sample_id for verdict in ledger.rows(Verdict)}
+    drawn: set[str] = set()
     count = len(problems) * len(config.select.modes) * config.pair.student_samples
     faults: list[Sample] = []
 
@@ -42,7 +44,9 @@ async def draw_answers(
             sample = await student.sample(
                 problem, mode, temperature=config.pair.student_temperature, index=index, seed=config.seed
             )
-            await ledger.put(sample, *await judge(problem, sample, pool))
+            drawn.add(sample.id)
+            if sample.id not in judged:
+                await ledger.put(sample, *await judge(problem, sample, pool))
             done.update(samples=1, tokens=sample.usage["completion_tokens"])
             if sample.fault is not None:
                 faults.append(sample)
@@ -56,7 +60,7 @@ async def draw_answers(
         except* RdistillError as errors:
             raise first_cause(errors) from None
     cached.patience.conclude()
-    return {
+    return drawn, {
         "student_samples": done["samples"],
         "student_tokens": done["tokens"],
         "warnings": fault_warnings(faults),

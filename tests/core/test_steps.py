@@ -10,6 +10,7 @@ from scripted import Reply, ScriptedEngine
 from rdistill import steps
 from rdistill.config import Config
 from rdistill.errors import DataError
+from rdistill.infer import own_answers
 from rdistill.ledger import Ledger
 from rdistill.records import Message, Pair, Problem, Sample, Status, Verdict
 from rdistill.run import RunFolder
@@ -143,7 +144,8 @@ def test_pairs_of_the_students_own_mistakes(run: RunFolder, ledger: Ledger, monk
     ledger.write([Problem(id="q", messages=unsolved, gold="4", cluster="q", split="train"), sample(0, "2")])
     # What is wrong with an answer's form comes after what is wrong with the answer.
     verifiers = {"verifiers": [{"name": "format"}, {"name": "math"}], "timeout_s": 60}
-    config = make_config(verify=verifiers, pair={"sources": ["student"], "student_samples": 2})
+    pair = {"sources": ["student"], "student_samples": 2}
+    config = make_config(verify=verifiers, pair=pair)
     steps.verify(run, config, ledger)
     found = steps.pair(run, config, ledger)
     assert found["sources"] == {"student": 3} and found["modes"] == {"explain": 2, "direct": 1}
@@ -156,6 +158,18 @@ def test_pairs_of_the_students_own_mistakes(run: RunFolder, ledger: Ledger, monk
     drawn = [s.engine for s in ledger.rows(Sample) if s.role == "student"]
     assert drawn == ["student 1"] * 4, "the answers of an earlier student are gone"
     assert {v.sample_id for v in ledger.rows(Verdict)} == {s.id for s in ledger.rows(Sample)}
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("judged again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(own_answers, "judge", refuse)
+        engines.pop()
+        again = make_config(verify=verifiers, pair=pair | {"student_samples": 1})
+        assert steps.pair(run, again, ledger)["student_samples"] == 2, "the same student's answers are kept"
+    assert [s.sampling["index"] for s in ledger.rows(Sample) if s.role == "student"] == [0, 0]
+    unasked = make_config(verify=verifiers, pair=pair, dpo={"enabled": False})
+    assert "student_samples" not in steps.pair(run, unasked, ledger), "nothing learns from its mistakes"
     assert steps.verify(run, config, ledger)["statuses"] == {"pass": 1}, "the teacher's alone"
 
 
