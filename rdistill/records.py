@@ -14,7 +14,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 Message = dict[str, Any]
-Split = Literal["train", "dev", "test"]
+Split = Literal["train", "dev", "test", "pair"]
+"""`pair`: told again from train problems, for pairs alone."""
 Pool = Literal["real", "synthetic", "adversarial", "domain"]
 StudentMode = Literal["explain", "direct", "tool"]
 TeacherMode = Literal["rationale", "critique_revise", "tool_trace"]

@@ -33,7 +33,7 @@ def generate(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     """Quarantine what has no usable gold; sample the teacher on the other train problems until each has enough."""
     from rdistill.quarantine import quarantined, validate_gold, write_quarantine
 
-    problems = list(ledger.rows(Problem))
+    problems = [p for p in ledger.rows(Problem) if p.split != "pair"]
     check_domains(config, problems)
     with bar("gold", len(problems), "problems") as update:
         refusals, gold = validate_gold(config, problems, update)
@@ -163,7 +163,8 @@ def select(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     from rdistill.quarantine import quarantined
     from rdistill.select import gold_samples, select_examples, write_sft
 
-    golds = gold_samples(ledger, quarantined(run.quarantine)) if config.select.gold else {}
+    train = ledger.rows(Problem, split="train")
+    golds = gold_samples(train, quarantined(run.quarantine)) if config.select.gold else {}
     ledger.write(golds.values())
     examples, counts = select_examples(ledger, config, trainable_statuses(run, config, ledger), golds)
     if not examples:
@@ -179,7 +180,8 @@ def pair(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     """Build the preferences, where the config asks for it also from the student's own mistakes, and seal them."""
     from rdistill.select import build_pairs, write_pairs
 
-    drawn, own = asyncio.run(_ask_student(run, config, ledger)) if config.asks_student else (set(), {})
+    kept = _keep_for_pairs(config, ledger)
+    drawn, own = asyncio.run(_ask_student(run, config, ledger, kept)) if config.asks_student else (set(), {})
     forget(ledger, lambda sample: sample.role == "student" and sample.id not in drawn)  # of an earlier student
     pairs, rows, counts = build_pairs(ledger, config, trainable_statuses(run, config, ledger))
     ledger.replace(Pair, pairs)
@@ -187,14 +189,41 @@ def pair(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     return counts | own | {"warnings": warnings} | write_pairs(run.pairs_data, rows)
 
 
-async def _ask_student(run: RunFolder, config: Config, ledger: Ledger) -> tuple[set[str], dict[str, Any]]:
-    """The SFT model's answers to the train problems that the teacher solved: their ids, and the report."""
+def _keep_for_pairs(config: Config, ledger: Ledger) -> list[Problem]:
+    """The problems of split `pair`, with their gold answers where those may be learned; those of an earlier attempt,
+    and what was said of them, are dropped unless they are the same.
+    """
+    from rdistill.prompts.variations import unseen_variations
+    from rdistill.select import gold_samples
+
+    others = [p for p in ledger.rows(Problem) if p.split != "pair"]
+    count = config.pair.student_variations if config.asks_student else 0
+    kept = unseen_variations(others, count, config) if count else []
+    if count and not kept:
+        raise DataError(
+            f"pair.student_variations={count}, but no train problem has an equation with the numbers of its question; "
+            "set it to 0, which asks the student the train problems that the teacher solved"
+        )
+    ledger.replace(Problem, [*others, *kept])
+    known = {p.id for p in (*others, *kept)}
+    forget(ledger, lambda sample: sample.problem_id not in known)
+    if config.select.gold:
+        ledger.write(gold_samples(kept, ()).values())
+    return kept
+
+
+async def _ask_student(
+    run: RunFolder, config: Config, ledger: Ledger, kept: list[Problem]
+) -> tuple[set[str], dict[str, Any]]:
+    """The SFT model's answers to the problems kept for pairs, or else to the train problems that the teacher solved:
+    their ids, and the report.
+    """
     from rdistill.infer.own_answers import draw_answers
     from rdistill.teacher.engines import serving, start_student
 
     passed = {sample_id for sample_id, s in trainable_statuses(run, config, ledger).items() if s is Status.PASS}
     solved = {s.problem_id for s in ledger.rows(Sample) if s.id in passed}
-    problems = [p for p in ledger.rows(Problem, split="train") if p.id in solved]
+    problems = kept or [p for p in ledger.rows(Problem, split="train") if p.id in solved]
     async with (
         VerifierPool.of(config.verify) as pool,
         serving(start_student(str(run.model("sft")), None, config)) as engine,

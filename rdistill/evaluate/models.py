@@ -228,7 +228,7 @@ def _faults(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     rows = read_sealed(run.pairs_data) if run.pairs_data.exists() else []
     sides: dict[str, set[str]] = {}
     for problem in ledger.rows(Problem):
-        sides.setdefault(problem.cluster, set()).add(problem.split)
+        sides.setdefault(problem.cluster, set()).add("train" if problem.split == "pair" else problem.split)
     return {
         "pairs_invalid": len(pair_faults(rows, ledger, config, sample_statuses(config, ledger))),
         "leakage": sum(len(splits) > 1 for splits in sides.values()),

@@ -8,6 +8,9 @@ in full. No pair is missed, nothing is random, and memory is a few entries a pro
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
+
+from rdistill.records import Message
 
 # Words and numbers, arithmetic signs (they make another question), and each CJK character by itself.
 WORD = re.compile(
@@ -19,6 +22,11 @@ ROUNDING = 1e-9
 Grams = frozenset[str]
 # Rows that have a gram among their rarest: (size of the set, the gram's position) -> cluster's root -> rows.
 Postings = dict[tuple[int, int], dict[int, list[int]]]
+
+
+def cluster_text(messages: list[Message]) -> str:
+    """What makes a prompt this one: all its messages but the system's, which many share."""
+    return "\n".join(m["content"] for m in messages if m["role"] != "system")
 
 
 def grams(text: str) -> Grams:
@@ -74,6 +82,13 @@ def near_duplicates(sets: list[Grams], threshold: float) -> list[int]:
     if threshold < 1:
         _join_similar(sets, sorted(first.values()), threshold, clusters)
     return [clusters.root(i) for i in range(len(sets))]
+
+
+def like_any(texts: Sequence[str], held: Sequence[str], threshold: float) -> list[bool]:
+    """Whether each text is in a cluster with one of `held`."""
+    first = near_duplicates([grams(t) for t in [*held, *texts]], threshold)
+    taken = set(first[: len(held)])
+    return [root in taken for root in first[len(held) :]]
 
 
 def _join_similar(sets: list[Grams], rows: list[int], threshold: float, clusters: Clusters) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rdistill.config import Config, Source
 from rdistill.errors import DataError
-from rdistill.prompts.clusters import Grams, grams, near_duplicates, without_template
+from rdistill.prompts.clusters import Grams, cluster_text, grams, like_any, near_duplicates, without_template
 from rdistill.prompts.files import BadRow, Row, find_file, read_file, read_hub
 from rdistill.prompts.rows import Draft, nearest_first, read_draft
 from rdistill.prompts.splits import SHOWN, place
@@ -33,7 +33,7 @@ def build_problems(config: Config) -> tuple[list[Problem], dict[str, Any]]:
     for number, source in enumerate(config.prompts.sources):
         kept, counts = read_source(source, config, f"prompts.sources.{number}")
         drafts += [(source, draft) for draft in kept]
-        texts += (new := [cluster_text(draft) for draft in kept])
+        texts += (new := [cluster_text(draft.messages) for draft in kept])
         sets += without_template([grams(t) for t in new], new) if source.task else [grams(t) for t in new]
         report["sources"].append(counts)
         if lost := sum(counts["refused"].values()):
@@ -130,11 +130,6 @@ def _refuse_bad(
     raise DataError(f"{origin}: {bad} of {counts['rows']} rows cannot be used, first {place}: {reason}; {remedy}")
 
 
-def cluster_text(draft: Draft) -> str:
-    """What makes a prompt this one: all its messages but the system's, which many share."""
-    return "\n".join(m["content"] for m in draft.messages if m["role"] != "system")
-
-
 def _problems(
     drafts: list[tuple[Source, Draft]], names: list[str], split: dict[int, Split], report: dict[str, Any]
 ) -> list[Problem]:
@@ -170,12 +165,9 @@ def _told_again(
         found = variations(draft, wanted, config.seed) if wanted and split.get(row) == "train" else []
         made += [(told, "synthetic", names[row]) for told in found[: source.variations]]
         made += [(calculation(told), "domain", names[row]) for told in found[source.variations :]]
-    held = [text for row, text in enumerate(texts) if split.get(row) in ("dev", "test")] if made else []
-    first = near_duplicates(
-        [grams(t) for t in [*held, *(cluster_text(draft) for draft, *_ in made)]], config.prompts.near_duplicate
-    )
-    taken = set(first[: len(held)])
-    kept = [each for each, root in zip(made, first[len(held) :], strict=True) if root not in taken]
+    held = [text for row, text in enumerate(texts) if split.get(row) in ("dev", "test")]
+    alike = like_any([cluster_text(draft.messages) for draft, *_ in made], held, config.prompts.near_duplicate)
+    kept = [each for each, is_like in zip(made, alike, strict=True) if not is_like]
     told = [_problem(draft, pool, cluster, "train") for draft, pool, cluster in kept]
     return list({problem.id: problem for problem in told}.values())
 

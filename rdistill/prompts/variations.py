@@ -8,15 +8,20 @@ al. 2021, and GSM-Symbolic, Mirzadeh et al. 2024). The teacher solves each varia
 
 import random
 import re
+from collections.abc import Sequence
 
+from rdistill.config import Config
+from rdistill.prompts.clusters import cluster_text, like_any
 from rdistill.prompts.rows import Draft
-from rdistill.records import Message
+from rdistill.records import Message, Problem
 from rdistill.tools import evaluate_expression, format_number
 
 NUMBER = re.compile(r"(?<![\w.,])\d{1,6}(?![\w]|[.,]\d)", re.ASCII)
 ANY_DIGIT = re.compile(r"\d", re.ASCII)
 LITERAL = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 TRIES = 200
+UNSEEN = 1
+"""Added to the seed: other numbers than those of the variations that are trained on."""
 
 
 def variations(draft: Draft, count: int, seed: int) -> list[Draft]:
@@ -43,6 +48,37 @@ def variations(draft: Draft, count: int, seed: int) -> list[Draft]:
             messages = [{**m, "content": _replace(m["content"], numbers)} for m in draft.messages]
             made.setdefault(messages[-1]["content"], draft._replace(messages=messages, gold=gold, hint=equation))
     return list(made.values())
+
+
+def unseen_variations(problems: Sequence[Problem], count: int, config: Config) -> list[Problem]:
+    """At most `count` variations of each train problem that has an equation, in split `pair` and in the cluster of that
+    problem; none is one of `problems`, or like a held-out one.
+    """
+    known = {p.id for p in problems}
+    told: set[str] = set()
+    made: dict[str, Problem] = {}
+    for problem in problems:
+        words = NUMBER.sub("#", cluster_text(problem.messages))
+        if problem.split != "train" or words in told or not _says_gold(problem):
+            continue
+        told.add(words)
+        draft = Draft(problem.messages, str(problem.gold), problem.tools, problem.domain, problem.hint)
+        for one in variations(draft, count, config.seed + UNSEEN):
+            key = Problem.make_id(one.messages, one.gold, one.tools)
+            changed = {"id": key, "messages": one.messages, "gold": one.gold, "hint": one.hint, "split": "pair"}
+            made.setdefault(key, problem.model_copy(update=changed))
+    fresh = [p for p in made.values() if p.id not in known]
+    held = [cluster_text(p.messages) for p in problems if p.split in ("dev", "test")]
+    alike = like_any([cluster_text(p.messages) for p in fresh], held, config.prompts.near_duplicate)
+    return [p for p, is_like in zip(fresh, alike, strict=True) if not is_like]
+
+
+def _says_gold(problem: Problem) -> bool:
+    """Whether the hint is an equation whose value is the gold answer."""
+    try:
+        return format_number(evaluate_expression(problem.hint or "")) == problem.gold
+    except ValueError:
+        return False
 
 
 def calculation(variation: Draft) -> Draft:

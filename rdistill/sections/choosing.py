@@ -73,6 +73,9 @@ class PairConfig(Section):
     concise_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.7
     """A concise pair's chosen answer is at most this fraction of the rejected one's length."""
     student_samples: Positive = 4
-    """Source `student`: answers that the SFT model draws for each solved train problem, in each mode."""
+    """Source `student`: answers that the SFT model draws for each problem, in each mode."""
     student_temperature: Annotated[float, Field(gt=0, le=2)] = 0.8
     """Source `student`: its sampling temperature."""
+    student_variations: Annotated[int, Field(ge=0)] = 0
+    """Source `student`: ask it so many variations of each train problem that has an equation (prompts.sources with
+    gold_format `equation`), with numbers that it was not trained on; 0: the train problems that the teacher solved."""

@@ -1,7 +1,8 @@
 """The pair contract, checked on the finished rows against the ledger: nothing the builder says is believed.
 
-Same prompt, chosen verified pass, rejected verified fail with its reason (or concise: both pass, the chosen shorter by
-the stated ratio), texts differ, margin above 0, nothing truncated, every supervised character in one span.
+Same prompt, chosen verified pass (or the gold answer itself, in `direct`), rejected verified fail with its reason (or
+concise: both pass, the chosen shorter by the stated ratio), texts differ, margin above 0, nothing truncated, every
+supervised character in one span.
 """
 
 import json
@@ -32,12 +33,13 @@ def pair_faults(
 
 def _faults(row: Mapping[str, Any], ledger: Ledger, config: Config, status_of: Mapping[str, Status]) -> Iterator[str]:
     problem = ledger.get(Problem, row["problem_id"])
-    if problem is None or problem.split != "train":
-        yield "problem is not a train problem"
+    if problem is None or problem.split not in ("train", "pair"):
+        yield "problem is not one to learn from"
         return
     if row["prompt"] != canonical_json(student_messages(problem, row["mode"], config)):
         yield "prompt is not the problem's"
     prompt = json.loads(row["prompt"])
+    is_right = status_of.get(row["chosen_id"]) is Status.PASS
     for side in ("chosen", "rejected"):
         sample = ledger.get(Sample, row[f"{side}_id"])
         if sample is None or sample.problem_id != problem.id:
@@ -48,6 +50,8 @@ def _faults(row: Mapping[str, Any], ledger: Ledger, config: Config, status_of: M
         written = complete(sample, row["mode"], config.answer.marker)
         if written is None or canonical_json(written.messages) != row[side]:
             yield f"{side} is not what its sample says"
+        if side == "chosen" and not (is_right or _is_gold(sample, problem, row["mode"], config)):
+            yield "chosen is not verified right"
         if fault := span_fault(prompt + json.loads(row[side]), json.loads(row[f"{side}_spans"]), len(prompt)):
             yield f"{side}: {fault}"
     verdicts = ledger.rows(Verdict, sample_id=row["rejected_id"])
@@ -55,17 +59,20 @@ def _faults(row: Mapping[str, Any], ledger: Ledger, config: Config, status_of: M
     yield from _preference_faults(row, config, status_of, reasons)
 
 
+def _is_gold(sample: Sample, problem: Problem, mode: str, config: Config) -> bool:
+    """Whether the sample is the gold answer alone, where that may be learned."""
+    return config.select.gold and mode == "direct" and sample.role == "gold" and sample.answer == problem.gold
+
+
 def _preference_faults(
     row: Mapping[str, Any], config: Config, status_of: Mapping[str, Status], reasons: set[str]
 ) -> Iterator[str]:
-    """Why the chosen side is not the better one. `reasons`: why the ledger's verdicts failed the rejected side."""
+    """Why the rejected side is not the worse one. `reasons`: why the ledger's verdicts failed it."""
     chosen, rejected = _text(row["chosen"]), _text(row["rejected"])
     if chosen == rejected:
         yield "texts are equal"
     if not row["margin"] > 0:
         yield f"margin {row['margin']} is not above 0"
-    if status_of.get(row["chosen_id"]) is not Status.PASS:
-        yield "chosen is not verified right"
     if row["source"] == "concise":
         if status_of.get(row["rejected_id"]) is not Status.PASS:
             yield "the longer side of a concise pair is not verified right"

@@ -4,14 +4,15 @@
     revision     a failing draft and its passing revision
     tool_trace   a passing and a failing trace
     concise      two passing samples, the chosen one shorter by pair.concise_ratio
-    student      the teacher's passing sample and a failing one that the SFT model drew in the same mode
+    student      the teacher's passing sample and a failing one that the SFT model drew in the same mode; where the
+                 teacher has none, the student's own passing sample, and in `direct` the gold answer
 
 contract.py re-checks what is built here; neither trusts the other.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import product
+from itertools import chain, product
 from typing import Any, NamedTuple
 
 from rdistill.config import Config
@@ -91,7 +92,7 @@ def build_pairs(
     pairs: list[Pair] = []
     rows: list[Row] = []
     ratios: dict[str, list[float]] = {}
-    for problem in ledger.rows(Problem, split="train"):
+    for problem in chain(ledger.rows(Problem, split="train"), ledger.rows(Problem, split="pair")):
         for match in builder.matches(samples_of(problem, ledger)):
             pair = _pair(problem, match)
             pairs.append(pair)
@@ -120,23 +121,26 @@ class _Builder:
     def _best_of_n(self, samples: list[Sample]) -> Iterator[Match]:
         for mode in self.modes:
             if mode != "tool":
-                yield from self._right_or_wrong(samples, self._finals(samples), "best_of_n", mode)
+                yield from self._right_or_wrong(self._finals(samples), "best_of_n", mode)
 
     def _tool_trace(self, samples: list[Sample]) -> Iterator[Match]:
         if "tool" in self.modes:
-            yield from self._right_or_wrong(samples, self._finals(samples), "tool_trace", "tool")
+            yield from self._right_or_wrong(self._finals(samples), "tool_trace", "tool")
 
     def _student(self, samples: list[Sample]) -> Iterator[Match]:
         for mode in self.modes:
             own = [s for s in samples if s.role == "student" and s.sampling["mode"] == mode]
-            yield from self._right_or_wrong(samples, own, "student", mode)
+            gold = [s for s in samples if s.role == "gold"] if mode == "direct" and self.config.select.gold else []
+            better = (self._finals(samples), own)
+            passed = next((right for side in better if (right := [s for s in side if self._passed(s)])), gold)
+            yield from self._right_or_wrong(own, "student", mode, passed)
 
     def _right_or_wrong(
-        self, samples: list[Sample], suspects: list[Sample], source: PairSource, mode: StudentMode
+        self, samples: list[Sample], source: PairSource, mode: StudentMode, passed: list[Sample] | None = None
     ) -> Iterator[Match]:
-        """What the teacher got right against what of `suspects` is wrong."""
-        right = self._sides([s for s in self._finals(samples) if self._passed(s)], mode)
-        wrong = self._sides([s for s in suspects if self._failed(s, mode)], mode)
+        """What of `passed` (default: of `samples`) is right against what of `samples` is wrong."""
+        right = self._sides([s for s in samples if self._passed(s)] if passed is None else passed, mode)
+        wrong = self._sides([s for s in samples if self._failed(s, mode)], mode)
         rightly = {side.completion.text for side in right}
         wrong = [side for side in wrong if side.completion.text not in rightly]
         for chosen, rejected in _spread(right[:1] if mode == "direct" else right, wrong):

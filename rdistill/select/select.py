@@ -1,7 +1,7 @@
 """Choose the verified samples that the student is fine-tuned on, one Example per sample and mode."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -14,11 +14,11 @@ from rdistill.select.completions import FINAL_ROLES, complete, is_whole
 EMPTY: Mapping[str, Sample] = MappingProxyType({})
 
 
-def gold_samples(ledger: Ledger, left_out: Collection[str]) -> dict[str, Sample]:
-    """The gold answers of the train problems, where they are text, as samples by problem id."""
+def gold_samples(problems: Iterable[Problem], left_out: Collection[str]) -> dict[str, Sample]:
+    """The gold answers of problems, where they are text, as samples by problem id."""
     return {
         problem.id: Sample.of_gold(problem, problem.gold, problem.gold)
-        for problem in ledger.rows(Problem, split="train")
+        for problem in problems
         if isinstance(problem.gold, str) and problem.id not in left_out
     }
 

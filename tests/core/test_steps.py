@@ -14,6 +14,7 @@ from rdistill.infer import own_answers
 from rdistill.ledger import Ledger
 from rdistill.records import Message, Pair, Problem, Sample, Status, Verdict
 from rdistill.run import RunFolder
+from rdistill.select.sealed import read_sealed
 from rdistill.teacher import engines as engine_starts
 from rdistill.teacher.engine import Request
 
@@ -171,6 +172,48 @@ def test_pairs_of_the_students_own_mistakes(run: RunFolder, ledger: Ledger, monk
     unasked = make_config(verify=verifiers, pair=pair, dpo={"enabled": False})
     assert "student_samples" not in steps.pair(run, unasked, ledger), "nothing learns from its mistakes"
     assert steps.verify(run, config, ledger)["statuses"] == {"pass": 1}, "the teacher's alone"
+
+
+def test_the_student_is_asked_what_it_was_not_trained_on(
+    run: RunFolder, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def reply(messages: list[Message], request: Request) -> Reply:
+        asked.append(messages[-1]["content"])
+        return Reply("It is so.\n#### 1" if messages[0]["content"] == config.student.prompts["explain"] else "1")
+
+    async def start_student(*_: Any) -> ScriptedEngine:
+        return ScriptedEngine(reply)
+
+    monkeypatch.setattr(engine_starts, "start_student", start_student)
+    told = [{"role": "user", "content": "Ida has 84 figs and eats 52. How many are left?"}]
+    ledger.write([Problem(id="figs", messages=told, gold="32", hint="84 - 52", cluster="f", split="train")])
+    ledger.write([sample(0, "2"), sample(1, "32", problem_id="figs")])
+    pair = {"sources": ["student"], "student_samples": 1, "student_variations": 3}
+    config = make_config(pair=pair, select={"gold": True})
+    steps.verify(run, config, ledger)
+    steps.select(run, config, ledger)
+    sealed = run.sft_data.read_bytes()
+    found = steps.pair(run, config, ledger)
+    assert len({*asked}) == 3 and told[0]["content"] not in asked and "What is 1 + 1?" not in asked
+    assert (found["student_samples"], found["sources"], found["modes"]) == (6, {"student": 3}, {"direct": 3})
+    kept = [*ledger.rows(Problem, split="pair")]
+    assert {r["chosen_id"] for r in read_sealed(run.pairs_data)} == {s.id for p in kept for s in golds_of(ledger, p)}
+
+    steps.verify(run, config, ledger)
+    steps.select(run, config, ledger)
+    assert run.sft_data.read_bytes() == sealed, "what is kept for pairs is not learned from before"
+    steps.pair(run, make_config(pair=pair | {"sources": ["best_of_n"]}, select={"gold": True}), ledger)
+    assert {p.id for p in ledger.rows(Problem)} == {"p", "figs"}
+    assert {s.problem_id for s in ledger.rows(Sample)} == {"p", "figs"}, "nothing is left of them"
+    ledger.replace(Problem, [p for p in ledger.rows(Problem) if p.id == "p"])
+    with pytest.raises(DataError, match=r"pair.student_variations=3, but no train problem has an equation"):
+        steps.pair(run, config, ledger)
+
+
+def golds_of(ledger: Ledger, problem: Problem) -> list[Sample]:
+    return [s for s in ledger.rows(Sample, problem_id=problem.id) if s.role == "gold"]
 
 
 @pytest.mark.parametrize(("enabled", "reason"), [(False, "dpo.enabled is false"), (True, "no pairs")])

@@ -12,7 +12,7 @@ from rdistill.config import Config, Source, load_config
 from rdistill.errors import ConfigError
 from rdistill.prompts import build_problems
 from rdistill.prompts.rows import Draft, read_draft
-from rdistill.prompts.variations import variations
+from rdistill.prompts.variations import unseen_variations, variations
 from rdistill.tools import evaluate_expression
 
 LUKE = "Luke scored 84 points after playing 2 rounds.\nHow many points did he score per round?"
@@ -101,6 +101,26 @@ def test_calculations_are_the_equations_of_other_variations(tmp_path: Path) -> N
         equation = problem.messages[0]["content"].removeprefix("What is ").removesuffix("?")
         assert float(problem.gold) == evaluate_expression(equation)
         assert equation not in {p.hint for p in told if p.cluster == problem.cluster}
+
+
+def test_problems_kept_for_pairs_are_unseen_ones_of_the_train_problems(tmp_path: Path) -> None:
+    config = make_config(tmp_path, variations=2, calculations=2)
+    problems, _ = build_problems(config)
+    kept = unseen_variations(problems, 3, config)
+    train = {p.cluster: p for p in problems if p.pool == "real" and p.split == "train"}
+    assert 3 * len(train) - 3 < len(kept) <= 3 * len(train), "of each problem, not of its variations again"
+    assert {p.split for p in kept} == {"pair"} and {p.cluster for p in kept} == {*train}
+    assert not {p.id for p in kept} & {p.id for p in problems}
+    for problem in kept:
+        origin = train[problem.cluster].messages[0]["content"]
+        assert re.sub(r"\d+", "#", problem.messages[0]["content"]) == re.sub(r"\d+", "#", origin)
+        assert float(problem.gold) == evaluate_expression(problem.hint)
+    assert unseen_variations([*problems, *kept], 3, config) == []
+    asked = next(p for p in kept if p.cluster == kept[0].cluster)
+    held = asked.model_copy(update={"id": "held", "split": "dev"})
+    assert asked not in unseen_variations([*problems, held], 3, config), "nothing like a held-out problem"
+    told = [p.model_copy(update={"hint": f"Because {p.hint}"}) for p in problems]
+    assert unseen_variations(told, 3, config) == [], "words are no equation"
 
 
 def test_a_row_that_stands_twice_has_its_variations_once(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rdistill.config import Config
+from rdistill.config import Config, SelectConfig
 from rdistill.errors import DataError
 from rdistill.ledger import Ledger
 from rdistill.records import Problem, Reason, Sample, Status, Verdict
@@ -257,6 +257,37 @@ def test_the_students_mistakes_stand_against_the_teachers_answers_in_their_own_m
     assert {e.sample_id for e in examples} == {right.id}, "what the student got right is no example"
 
 
+def test_what_nobody_solved_is_set_right_by_the_student_or_in_direct_by_the_gold_answer(ledger):
+    problem = make_problem(split="pair")
+    own = {
+        name: make_sample(problem, n, "Add 3 and 4." if mode == "explain" else "", answer, role="student",
+                          sampling={"index": n, "mode": mode})
+        for n, (name, mode, answer) in enumerate(
+            [("right", "explain", "7"), ("slip", "explain", "8"), ("blurted", "direct", "9")]
+        )
+    }  # fmt: skip
+    gold, false_gold = Sample.of_gold(problem, "7", "7"), Sample.of_gold(problem, "9", "9")
+    verdicts = [judge(s, Status.PASS if name == "right" else Status.FAIL) for name, s in own.items()]
+    status_of = fill(ledger, [problem], [*own.values(), gold], verdicts)
+    with_gold = make_config().model_copy(update={"select": SelectConfig(modes=MODES, gold=True)})
+    made = {(p.mode, p.chosen_id, p.rejected_id) for p in build_pairs(ledger, make_config(), status_of)[0]}
+    explained = ("explain", own["right"].id, own["slip"].id)
+    assert made == {explained}, "gold answers are learned where the config says so"
+    pairs, rows, _ = build_pairs(ledger, with_gold, status_of)
+    assert {(p.mode, p.chosen_id, p.rejected_id) for p in pairs} == {explained, ("direct", gold.id, own["blurted"].id)}
+    assert pair_faults(rows, ledger, with_gold, status_of) == []
+    (found,) = pair_faults(rows, ledger, make_config(), status_of)
+    assert found["fault"] == "chosen is not verified right"
+    ledger.write([false_gold])
+    (swapped,) = [
+        row | {"chosen_id": false_gold.id, "chosen": row["chosen"].replace("7", "9")}
+        for row in rows
+        if row["mode"] == "direct"
+    ]
+    assert pair_faults([swapped], ledger, with_gold, status_of)[0]["fault"] == "chosen is not verified right"
+    assert select_examples(ledger, with_gold, status_of)[0] == [], "the student is not fine-tuned on them"
+
+
 def test_the_reason_is_the_required_verifiers(ledger):
     problem = make_problem()
     right, wrong = make_sample(problem, 0), make_sample(problem, 1, "Hm.", "8")
@@ -272,7 +303,7 @@ BREAKAGES = {
     "swapped": ({"swap": True}, "is not what its sample says"),
     "reason": ({"reason": "FORMAT"}, "reason 'FORMAT' is not what its verdicts say"),
     "prompt": ({"prompt": '[{"content":"x","role":"user"}]'}, "prompt is not the problem's"),
-    "other": ({"problem_id": "0" * 32}, "problem is not a train problem"),
+    "other": ({"problem_id": "0" * 32}, "problem is not one to learn from"),
     "spans": ({"chosen_spans": "[]"}, "covered to character 0 only"),
 }
 
@@ -328,7 +359,7 @@ def test_gold_stands_in_where_no_sample_passed_and_in_direct_alone(tmp_path):
     right, wrong = make_sample(solved, 0), make_sample(unsolved, 0, answer="8")
     with Ledger(tmp_path / "l.sqlite") as ledger:
         ledger.write([solved, unsolved, left_out, listed, held_out, right, wrong])
-        golds = gold_samples(ledger, {left_out.id})
+        golds = gold_samples(ledger.rows(Problem, split="train"), {left_out.id})
         ledger.write(golds.values())
         statuses = {right.id: Status.PASS, wrong.id: Status.FAIL}
         examples, report = select_examples(ledger, make_config(), statuses, golds)
