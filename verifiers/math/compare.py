@@ -18,8 +18,8 @@ NUMBERS = re.compile(r"(?<![A-Za-z0-9_.])(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)"
 DECIMAL_COMMA = re.compile(r"([-+]?[0-9]+),([0-9]+(?:[^0-9,]*))")
 BEFORE = "-$€£+"
 VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
-SHAPE = re.compile(r"[A-Z]{3,}")
-"""The corners of a figure, in order: no product."""
+SHAPE = re.compile(r"[A-Z]{3,}|[IVX]{2,}")
+"""The corners of a figure in order, a Roman number: no product."""
 BOUND = re.compile(r"(?:least|most|than|under|over|below|above|between|almost|nearly|up to|beyond)\s*$", re.IGNORECASE)
 """What turns the number after it into a limit."""
 UNSURE = re.compile(r"[+*^\\<>?]|\b(?:not|wrong|incorrect|cannot|maybe|perhaps|possibly)\b|n't\b", re.IGNORECASE)

@@ -33,6 +33,7 @@ EXCEPTION = re.compile(r",\s*\(?\s*(?:where\s+|for\s+)?[a-z]\s*\\neq?\s[^,]*$")
 TRIGONOMETRY = re.compile(r"(?:sin|cos|tan|cot|sec|csc)\b")
 PREFIX = re.compile(r"(?:\.\.\.\s*=|approximately|approx\.?|about|around|roughly|exactly|\\approx|=)\s*", re.IGNORECASE)
 LETTERS = re.compile(r"\\(?!frac|times|cdot|sqrt|div)[A-Za-z]|(?<![\\A-Za-z])[A-Za-z]")
+INTEGER = re.compile(r"[-+]?[0-9]+")
 CONJUNCTION = re.compile(r"(?:^|\s)\s*and\s+")
 MATRIX = re.compile(r"\\begin\{([pbB]?matrix)\}((?:(?!\\begin).)*)\\end\{\1\}", re.DOTALL)
 """One matrix: bars around it make its determinant, a number."""
@@ -57,12 +58,18 @@ def strip_prefix(text: str) -> str:
         text = tail.strip() if ASSIGNED.fullmatch(head.strip() + "=") else head.strip()
     if text.count("=") > 1 and not INEQUALITY.search(text) and not SEVERAL.search(text):
         text = text.rpartition("=")[2].strip() or text
-    if text.count("=") == 1 and not LETTERS.search(text.partition("=")[0]) and not INEQUALITY.search(text):
-        result = text.partition("=")[2].strip()
-        if parse_quantity(result) is not None or not LETTERS.search(result):
-            return result or text  # 20 + 6 = 26; but 7 = 2a + b is an equation
+    if text.count("=") == 1 and (result := _result(text)):
+        return result
     match = ASSIGNED.match(text)
     return text[match.end() :] if match and not set("=<>") & set(text[match.end() :]) and text[match.end() :] else text
+
+
+def _result(text: str) -> str:
+    """What comes out of 20 + 6 = 26; "" for 7 = 2a + b, an equation, and for 1 = 1."""
+    head, _, tail = (part.strip() for part in text.partition("="))
+    if LETTERS.search(head) or INTEGER.fullmatch(head) or INEQUALITY.search(text):
+        return ""
+    return tail if parse_quantity(tail) is not None or not LETTERS.search(tail) else ""
 
 
 def strip_unit(text: str, *, letters: bool = False) -> tuple[str, str]:

@@ -7,7 +7,8 @@ from rdistill.verifiers.math.number import parse_number
 from rdistill.verifiers.math.number_words import SMALL
 
 FUNCTION_NAMES = """
-sin cos tan cot sec csc log ln exp sqrt pi arcsin arccos arctan frac max min mod inf infinity nan oo dx dy dz dt
+sin cos tan cot sec csc sinh cosh tanh coth sech csch log ln exp sqrt abs pi arcsin arccos arctan asin acos atan
+frac max min mod inf infinity nan oo dx dy dz dt
 """
 FUNCTIONS = frozenset(FUNCTION_NAMES.split())
 WORDS = re.compile(r"[A-Za-z][A-Za-z0-9 ,.;:'\"()/&-]*")
@@ -84,7 +85,7 @@ def _tokens(text: str) -> list[str]:
 
 
 def _singular(words: list[str]) -> list[str]:
-    return [w[:-1] if len(w) > 3 and w.endswith("s") and not w.endswith("ss") else w for w in words]
+    return [w[:-1] if len(w) > 3 and w.isalpha() and w.endswith("s") and not w.endswith("ss") else w for w in words]
 
 
 def _names(text: str) -> list[str]:
@@ -96,7 +97,8 @@ def _names(text: str) -> list[str]:
 def choices(text: str) -> str:
     """The letters, sorted, of "C", "(C)", "C. Paris", "option C", "(A), (C)"; "" for anything else."""
     if SEVERAL_CHOICES.fullmatch(text):
-        return "".join(sorted(set(re.findall("[A-J]", text))))
+        letters = sorted(re.findall("[A-J]", text))
+        return "".join(letters) if len(set(letters)) == len(letters) else ""  # II is a Roman number
     match = CHOICE.fullmatch(text)
     return match[1] if match and match[1].isupper() else ""
 
