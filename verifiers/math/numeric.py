@@ -8,10 +8,10 @@ from enum import Enum, auto
 
 from rdistill.verifiers import load_heavy
 
-POINTS = (0.7391, 1.8273, 2.6417, -0.5839, -1.3127, 0.3019, -2.2371)
+POINTS = (0.7391, 1.8273, 2.6417, -0.5839, -1.3127, 0.3019, -2.2371, 1213.6071, -1311.4183)
 DIGITS, LEAST_POINTS, MAX_SYMBOLS, MAX_OPERATIONS = 30, 3, 30, 200
-SURE_SAME, SURE_DIFFERENT = 1e-20, 2e-6
-"""Differences; the second is relative, for a number that was rounded to six digits or more."""
+SURE_SAME, SURE_DIFFERENT, TINY = 1e-20, 2e-6, 1e-30
+"""Differences, relative; the second is for a number that was rounded to six digits or more. TINY: no larger than 0."""
 
 
 class Agreement(Enum):
@@ -21,28 +21,46 @@ class Agreement(Enum):
 
 
 def same_value(gold, answer) -> Agreement:  # type: ignore[no-untyped-def]
-    """Compare two sympy expressions.
+    """Compare two sympy expressions, where all that stands under their roots and logarithms is positive if there are
+    enough such points: sqrt(1/x) is 1/sqrt(x), but sqrt(x^2) is not x.
 
     UNKNOWN: not expressions, too few points where both have a value, a rounded number, or equal for positive values of
     the symbols only.
     """
-    if not _are_plain(gold, answer):
+    if not are_plain(gold, answer):
         return Agreement.UNKNOWN
     names = _names(gold, answer)
-    same, positive = [], []
-    for trial in range(len(POINTS) if names else 1):
+    num_same, doubt = 0, False
+    for trial in _trials(names, gold, answer):
         value, difference = (_value(expression, names, trial) for expression in (gold, gold - answer))
-        if value is not None and difference is not None:
-            same.append(abs(difference) <= SURE_SAME * min(1, abs(value) or 1))
-            positive.append(all(p > 0 for p in _point(names, trial)))
-            if _is_rounded(gold, answer) and not same[-1] and abs(difference) < SURE_DIFFERENT * max(1, abs(value)):
-                return Agreement.UNKNOWN
-    if len(same) < (LEAST_POINTS if names else 1):
-        return Agreement.UNKNOWN
-    if all(same):
-        return Agreement.SAME
-    is_sure = not names or any(p and not s for p, s in zip(positive, same, strict=True))
-    return Agreement.DIFFERENT if is_sure else Agreement.UNKNOWN
+        if value is None or difference is None:
+            continue
+        size = max(abs(value), TINY)
+        if abs(difference) <= SURE_SAME * (size if names else min(1, size)):  # 2^99 is not 2^99 - 1
+            num_same += 1
+        elif _is_rounded(gold, answer) and abs(difference) < SURE_DIFFERENT * max(1, abs(value)):
+            return Agreement.UNKNOWN
+        elif all(p > 0 for p in _point(names, trial)):
+            return Agreement.DIFFERENT
+        else:
+            doubt = True
+    return Agreement.UNKNOWN if doubt or num_same < (LEAST_POINTS if names else 1) else Agreement.SAME
+
+
+def _trials(names, *expressions) -> list[int]:  # type: ignore[no-untyped-def]
+    """The points to try: those where every root and logarithm is real, or all if those are too few."""
+    sympy = load_heavy("sympy")
+    every = list(range(len(POINTS) if names else 1))
+    found = set().union(*(e.atoms(sympy.Pow, sympy.log) for e in expressions))
+    inside = [p.args[0] for p in found if p.free_symbols and not (p.is_Pow and p.exp.is_integer)]
+    if not inside or any(e.has(sympy.I) for e in expressions):
+        return every
+    real = [t for t in every if all(_is_positive(_value(e, names, t)) for e in inside)]
+    return real if len(real) >= LEAST_POINTS else every
+
+
+def _is_positive(value) -> bool:  # type: ignore[no-untyped-def]
+    return value is not None and bool(value.is_real) and value > 0
 
 
 def _is_rounded(gold, answer) -> bool:  # type: ignore[no-untyped-def]
@@ -51,28 +69,25 @@ def _is_rounded(gold, answer) -> bool:  # type: ignore[no-untyped-def]
     return gold.has(sympy.Float) or answer.has(sympy.Float)
 
 
-def same_equation(left, right, other_left, other_right) -> Agreement:  # type: ignore[no-untyped-def]
-    """Compare left = right with other_left = other_right: the same if their differences are proportional.
-
-    UNKNOWN where they are not: x^2 = 4 and |x| = 2 have the same solutions.
-    """
-    if not _are_plain(left, right, other_left, other_right):
-        return Agreement.UNKNOWN
-    gold, answer = left - right, other_left - other_right
-    names = _names(gold, answer)
-    if not gold.free_symbols or gold.free_symbols != answer.free_symbols:
-        return Agreement.UNKNOWN if gold.free_symbols == answer.free_symbols else Agreement.DIFFERENT
-    ratios = []
+def ratio(gold, answer):  # type: ignore[no-untyped-def]
+    """What one expression in symbols is of another, where that is the same number everywhere; None where it is not."""
+    if not are_plain(gold, answer) or not gold.free_symbols or gold.free_symbols != answer.free_symbols:
+        return None
+    names, found = _names(gold, answer), []
     for trial in range(len(POINTS)):
         values = [_value(expression, names, trial) for expression in (gold, answer)]
-        if None not in values and abs(values[0]) > SURE_DIFFERENT and abs(values[1]) > SURE_DIFFERENT:
-            ratios.append(values[0] / values[1])
-    if len(ratios) < LEAST_POINTS or any(abs(ratio - ratios[0]) > SURE_SAME * abs(ratios[0]) for ratio in ratios):
-        return Agreement.UNKNOWN
-    return Agreement.SAME
+        if None in values:
+            continue
+        is_zero = [abs(value) <= SURE_DIFFERENT for value in values]
+        if is_zero[0] is not is_zero[1]:
+            return None
+        if not is_zero[0]:
+            found.append(values[0] / values[1])
+    is_constant = all(abs(value - found[0]) <= SURE_SAME * abs(found[0]) for value in found)
+    return found[0] if len(found) >= LEAST_POINTS and is_constant else None
 
 
-def _are_plain(*expressions) -> bool:  # type: ignore[no-untyped-def]
+def are_plain(*expressions) -> bool:  # type: ignore[no-untyped-def]
     """Whether these are small scalar expressions."""
     sympy = load_heavy("sympy")
     return (

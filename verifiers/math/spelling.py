@@ -19,7 +19,17 @@ LETTER_FACTORIAL = re.compile(r"(?<![A-Za-z])([a-z])!(?!!)")
 DEGREES = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*degrees?")
 COMBINATIONS = re.compile(r"\bC\(([0-9]{1,2}),\s*([0-9]{1,2})\)|\bC_\{?([0-9]{1,2})\}?\^\{?([0-9]{1,2})\}?")
 FRACTION_ARGUMENT = re.compile(r"\\(arcsin|arccos|arctan|sin|cos|tan|ln|log)\s*\\frac\s*([0-9])\s*([0-9])")
-PLAIN = re.compile(r"(?<![A-Za-z\\])(sqrt|pi|sin|cos|tan|log|ln|exp)\b")
+PLAIN = re.compile(r"(?<![A-Za-z\\])(sqrt|pi|(?:arc)?(?:sin|cos|tan)|(?:sin|cos|tan)h|cot|sec|csc|log|ln|exp)\b")
+ARC = re.compile(r"(?<![A-Za-z\\])a(?=(?:sin|cos|tan)\b)")
+CALL = re.compile(r"(?<![A-Za-z\\])(?:sqrt|abs|exp|sech|csch|coth)\s*\(|\^\s*(?:\\?(?:log|ln|sqrt|sin|cos|tan)\s*)?\(")
+CALLS = {
+    "sqrt": ("\\sqrt{", "}"), "abs": ("\\lvert ", "\\rvert "), "exp": ("(e^{", "})"),
+    "sech": ("(\\frac{1}{\\cosh(", ")})"), "csch": ("(\\frac{1}{\\sinh(", ")})"), "coth": ("(\\frac{1}{\\tanh(", ")})"),
+    "^": ("^{", "}"),
+}  # fmt: skip
+"""What stands around the argument of a function, in LaTeX that math-verify knows."""
+MAX_CALLS = 20
+SMALL_POWER = re.compile(r"[A-Za-z]\^(?:[2-4](?![0-9.])|\{[2-4]\})(?!\^)")
 BARE_GREEK = re.compile(r"\\(frac|sqrt)\s*(\\(?:pi|alpha|beta|theta|lambda|mu|phi)(?![A-Za-z]))")
 SIMPLE_EXPONENT = re.compile(r"\s*[-+]?\s*(?:[0-9]+|[^{(\s])")
 DECIMAL = re.compile(r"(?<![0-9.A-Za-z_])([0-9]*\.[0-9]{1,5})(?![0-9.])")
@@ -53,11 +63,11 @@ def _nesting(text: str) -> int:
 
 
 def _small_exponents(text: str) -> bool:
-    """No power of a power, and no number above 500 in an exponent."""
+    """No power of a power but of a letter's, as in e^{x^2}, and no number above 500 in an exponent."""
     for at, char in enumerate(text):
         if char == "^":
             exponent = _exponent(text, at + 1)
-            if "^" in exponent or any(int(n) > MAX_EXPONENT for n in NUMBER.findall(exponent)):
+            if "^" in SMALL_POWER.sub("", exponent) or any(int(n) > MAX_EXPONENT for n in NUMBER.findall(exponent)):
                 return False
             if text[at + 1 + len(exponent) :].lstrip().startswith("^"):
                 return False
@@ -77,12 +87,39 @@ def _exponent(text: str, start: int) -> str:
 
 
 def expand_small(text: str) -> str:
-    """Factorials and binomials of small numbers as numbers, n over 2 as a fraction."""
+    """Factorials and binomials of small numbers as numbers, n over 2 as a fraction; exp(x) and x^(y) as LaTeX."""
+    text = _calls(text.replace("**", "^")) if "(" in text else text
     text = COMBINATIONS.sub(lambda m: f"\\binom{{{m[1] or m[3]}}}{{{m[2] or m[4]}}}", text)
     text = LETTER_FACTORIAL.sub(r"(\\psi_{\1})", text)  # a name: n!/2 needs to know no more of n!
     text = FACTORIAL.sub(lambda m: f"({math.factorial(int(m[1]))})", text)
     text = BINOMIAL.sub(lambda m: f"({math.comb(int(m[1] or m[3]), int(m[2] or m[4]))})", text)
     return LETTER_BINOMIAL.sub(lambda m: _product(m[1], int(m[2])) if int(m[2]) <= MAX_BOTTOM else m[0], text)
+
+
+def _calls(text: str) -> str:
+    """sqrt(x + f(y)) as \\sqrt{x + f(y)}."""
+    for _ in range(MAX_CALLS):
+        match = CALL.search(text)
+        end = _closing(text, match.end() - 1) if match else None
+        if match is None or end is None:
+            break
+        name = match[0][:-1].strip()
+        before, after = CALLS["^" if name[0] == "^" else name]
+        inner = text[match.end() : end]
+        if name != "^" and name[0] == "^":
+            inner = f"{name[1:].strip()}({inner})"
+        text = text[: match.start()] + before + inner + after + text[end + 1 :]
+    return text
+
+
+def _closing(text: str, start: int) -> int | None:
+    """Where the bracket that opens at `start` closes."""
+    depth = 0
+    for at in range(start, len(text)):
+        depth += (text[at] == "(") - (text[at] == ")")
+        if depth == 0:
+            return at
+    return None
 
 
 def _product(top: str, bottom: int) -> str:
@@ -96,9 +133,8 @@ def to_latex(text: str) -> str:
     text = text.replace("**", "^").replace("*", "\\cdot ").replace("\\div", "/")
     text = text.replace(")(", ")\\cdot(")  # (6)(7) would be read as a mixed number
     text = DEGREES.sub(r"{(\1\\cdot\\frac{\\pi}{180})}", text)
-    text = re.sub(r"(?<![A-Za-z\\])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", text)
-    text = re.sub(r"\^\(([^()]*)\)|\^(-(?:[0-9]+|[A-Za-z]))", lambda m: f"^{{{m[1] or m[2]}}}", text)
-    text = BARE_GREEK.sub(r"\\\1{\2}", PLAIN.sub(r"\\\1 ", text))
+    text = re.sub(r"\^(-(?:[0-9]+|[A-Za-z]))", r"^{\1}", text)
+    text = BARE_GREEK.sub(r"\\\1{\2}", PLAIN.sub(r"\\\1 ", ARC.sub("arc", text)))
     text = FRACTION_ARGUMENT.sub(r"\\\1{(\\frac{\2}{\3})}", text)
     text = DECIMAL.sub(lambda m: _as_fraction(m[1]), text)
     text = LOOSE_LETTER.sub(lambda m: " " if COMMAND_END.search(m.string[: m.start()]) else "", text)

@@ -8,7 +8,7 @@ import logging
 from dataclasses import replace
 from functools import cache
 
-from rdistill.verifiers.math.numeric import Agreement, same_equation, same_value
+from rdistill.verifiers.math.numeric import Agreement, are_plain, ratio, same_value
 from rdistill.verifiers.math.spelling import expand_small, is_simple, mark_capitals, to_latex
 
 from rdistill.verifiers import load_heavy
@@ -26,8 +26,8 @@ def is_equal(gold: str, answer: str) -> bool | None:
     gold, answer = mark_capitals(to_latex(gold), to_latex(answer))
     if gold.count("=") == answer.count("=") == 1:
         sides = [_parse(math_verify, side) for text in (gold, answer) for side in text.split("=")]
-        if None not in sides and (agreement := same_equation(*sides)) is not Agreement.UNKNOWN:
-            return agreement is Agreement.SAME
+        if None not in sides and (same := _same_equation(*sides)) is not None:
+            return same
     parsed = [_parse(math_verify, text) for text in (gold, answer)]
     if parsed[0] is None or parsed[1] is None:
         return None if parsed[1] is None else False
@@ -36,6 +36,16 @@ def is_equal(gold: str, answer: str) -> bool | None:
     if (agreement := same_value(*parsed)) is not Agreement.UNKNOWN:
         return agreement is Agreement.SAME
     return bool(math_verify.verify([parsed[0]], [parsed[1]], timeout_seconds=None, float_rounding=6))
+
+
+def _same_equation(left, right, other_left, other_right) -> bool | None:  # type: ignore[no-untyped-def]
+    """Equations are the same if their differences are proportional, and not if they are about different symbols."""
+    if not are_plain(left, right, other_left, other_right):
+        return None
+    gold, answer = left - right, other_left - other_right
+    if gold.free_symbols != answer.free_symbols:
+        return False
+    return True if ratio(gold, answer) is not None else None
 
 
 def _parse(math_verify, text: str):  # type: ignore[no-untyped-def]
