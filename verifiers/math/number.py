@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from rdistill.verifiers.math.number_words import read_words
+from rdistill.verifiers.math.number_words import SMALL, read_words
 from rdistill.verifiers.math.units import UNITS
 
 MAX_CHARS = 500
@@ -40,7 +40,7 @@ SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, 
 NOT_UNIT_WORDS = """
 or and to plus minus times than not over wrong incorrect no mod pi i e sin cos tan ln log exp sqrt if but
 """
-NOT_UNITS = frozenset(NOT_UNIT_WORDS.split())
+NOT_UNITS = frozenset(NOT_UNIT_WORDS.split()) | SMALL.keys()
 
 
 class Quantity(NamedTuple):
@@ -62,7 +62,8 @@ def parse_number(text: str) -> Quantity | None:
     for word in ("negative ", "minus "):
         if lower.startswith(word):
             rest = text[len(word) :].lstrip()
-            return parse_number("-" + rest) if rest[:1] not in ("-", "+") else None
+            positive = None if rest.lower().startswith(("-", "+", "minus", "negative")) else parse_number(rest)
+            return positive and positive._replace(value=-positive.value)
     match = QUANTITY.fullmatch(text)
     if match is None or (match["sign"] and match["sign2"]):
         return _parse_words(text)

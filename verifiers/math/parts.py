@@ -1,11 +1,13 @@
 """The parts of an answer: what stands before and after a value, the two sides of a relation, the items of a group."""
 
 import re
+from itertools import chain, product, zip_longest
 from typing import NamedTuple
 
 from rdistill.verifiers.math.quantity import parse_quantity
 from rdistill.verifiers.math.units import UNITS, is_known_unit
 
+MAX_SIGNS = 4
 OPEN, CLOSE = "([{", ")]}"
 NAME = r"[A-Za-z](?:_\{[^{}=]{0,12}\}|_\w)?|\\(?:theta|alpha|beta|lambda|mu|phi)(?![a-z])"
 NOT_LABELS = r"(?!\\?(?:sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|frac)\b)"
@@ -20,6 +22,12 @@ ASSIGNED = re.compile(
     rf"(?:{NAME}|{LABEL}|{SEGMENT}\s*[:/]\s*{SEGMENT}|[A-Za-z]+\([a-z]\)|\([a-z]\s*\\circ\s*[a-z]\)\([a-z]\)|\((?:{NAME})(?:,\s*(?:{NAME}))+\))"
     r"\s*(?:=|\\in)(?!=)\s*"
 )
+OPERATION = re.compile(
+    r"(?:\\frac\s*\{\s*(?:d|\\partial)(?![a-z]{2})[^{}=]*\}\s*\{\s*(?:d|\\partial)\s*[a-z][^{}=]*\}|d/d[a-z]|\\(?:int|lim)(?![a-z]))"
+    r"[^=<>]*=\s*"
+)
+"""A derivative, integral or limit before its value."""
+BOTH_SIGNS = re.compile(r"\\(pm|mp)(?![a-z])")
 POINT = re.compile(r"[A-Z](?=\([^()]*,[^()]*\)$)")
 NESTED_LIST = re.compile(r"\[\s*\[[^\[\]]*\](?:\s*,\s*\[[^\[\]]*\])*\s*\]")
 INEQUALITY = re.compile(r"\\le(?![a-z])|\\ge(?![a-z])|\\neq?(?![a-z])|<=|>=|!=|<|>")
@@ -60,7 +68,7 @@ def strip_prefix(text: str) -> str:
         text = text.rpartition("=")[2].strip() or text
     if text.count("=") == 1 and (result := _result(text)):
         return result
-    match = ASSIGNED.match(text)
+    match = ASSIGNED.match(text) or OPERATION.match(text)
     return text[match.end() :] if match and not set("=<>") & set(text[match.end() :]) and text[match.end() :] else text
 
 
@@ -150,10 +158,17 @@ def _named(items: list[str]) -> Group | None:
 
 
 def _both_signs(text: str) -> list[str]:
-    """ "1 \\pm 2" as its two values."""
-    if text.count("\\pm") != 1 or text.startswith("\\pmatrix"):
+    """ "1 \\pm 2" as its two values; of several signs each either way, but \\mp always against \\pm."""
+    marks = BOTH_SIGNS.findall(text)
+    if not 0 < len(marks) <= MAX_SIGNS:
         return [text]
-    return [text.replace("\\pm", "+").strip().removeprefix("+").strip(), text.replace("\\pm", "-").strip()]
+    if len(set(marks)) == 1:
+        chosen = list(product("+-", repeat=len(marks)))
+    else:
+        chosen = [tuple("+" if mark == plus else "-" for mark in marks) for plus in ("pm", "mp")]
+    between = BOTH_SIGNS.split(text)[::2]
+    values = ["".join(chain.from_iterable(zip_longest(between, signs, fillvalue=""))) for signs in chosen]
+    return [value.strip().removeprefix("+").strip() for value in values]
 
 
 def _closes_at_end(text: str) -> bool:

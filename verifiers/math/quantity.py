@@ -16,7 +16,7 @@ COMPOUND = re.compile(r"(?<=[A-Za-z])\s*(?:,|and)?\s+(?=[0-9])|\s+and\s+(?=[0-9]
 ATTACHED = re.compile(r"(?<=[0-9])(?=[A-Za-z])")
 DECIMAL_COMMA = re.compile(r"€?\s*[0-9]{1,3}(?:\.[0-9]{3})*,[0-9]{2}\s*€?")
 EXPLAINED = re.compile(r"([^()]+\S)\s*\(\s*(?:or\s+|=\s*)?([^()]+)\)")
-OVER = re.compile(r"(-?[0-9]{1,9}) (?:over|out of|in) ([0-9]{1,9})")
+OVER = re.compile(r"(.{1,30}) (?:over|out of|in) (.{1,30})")
 
 
 def parse_quantity(text: str) -> Quantity | None:
@@ -29,8 +29,8 @@ def _parse(text: str) -> Quantity | None:
     if (found := parse_number(text)) is not None:
         return found
     if not any(char.isdigit() for char in text):
-        return None
-    return _repeating(text) or _compound(text) or _bracketed(text)
+        return _over(text)
+    return _repeating(text) or _compound(text) or _bracketed(text) or _over(text)
 
 
 def _repeating(text: str) -> Quantity | None:
@@ -61,17 +61,25 @@ def _compound(text: str) -> Quantity | None:
 
 
 def _bracketed(text: str) -> Quantity | None:
-    """ "(12)", "45 (forty-five)", "2 over 5", "3,75 €"."""
+    """ "(12)", "45 (forty-five)", "3,75 €"."""
     if text[0] == "(" and text[-1] == ")" and not set("(),") & set(text[1:-1]):
         return parse_number(text[1:-1].strip())
     if match := EXPLAINED.fullmatch(text):
         value, again = parse_number(match[1]), parse_number(match[2].strip())
         return value if value is not None and again is not None and same_quantity(value, again) else None
-    if match := OVER.fullmatch(text):
-        return parse_number(f"{match[1]}/{match[2]}")
     if "€" in text and DECIMAL_COMMA.fullmatch(text):
         return parse_number(text.replace(".", "").replace(",", "."))
     return None
+
+
+def _over(text: str) -> Quantity | None:
+    """ "2 over 5", "one in four": two whole numbers."""
+    match = OVER.fullmatch(text)
+    top, bottom = (parse_number(match[1]), parse_number(match[2])) if match else (None, None)
+    if top is None or bottom is None or bottom.value <= 0 or any(q != Quantity(q.value) for q in (top, bottom)):
+        return None
+    is_whole = top.value.denominator == bottom.value.denominator == 1
+    return Quantity(top.value / bottom.value) if is_whole else None
 
 
 def same_quantity(gold: Quantity, answer: Quantity) -> bool:
