@@ -125,3 +125,23 @@ def test_a_long_blank_costs_nothing():
     start = time.process_time()
     assert clean("\\x {" + " " * 3900 + "y}") == "\\x {  y}"
     assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("[3,4<y]", "[3,y>4]"),
+        (r"[1, \mathbb{R})", r"[2, \mathbb{R})"),
+        ("x > 1", "(x+1)^{500} > 0 or " * 10 + "x > 2"),
+        ("x > 1", "|x| + |x-1| + |x-2| + |x-3| > 1 or " * 6 + "x > 2"),
+        ("x > 1", r"\frac{1}{x-1} > " * 20 + "0"),
+        ("1", r"\pm 1 " * 40),
+        ("x > 1", "<" * 400),
+        ("f(x)", "exp(" * 40 + "x" + ")" * 40),
+        ("I", "I" * 4000),
+    ],
+)
+def test_relations_and_signs_neither_raise_nor_last(make, gold, answer):
+    start = time.process_time()
+    Math().check(*make(gold, f"#### {answer}"))
+    assert time.process_time() - start < 2

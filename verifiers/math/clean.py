@@ -28,6 +28,9 @@ ROOT_COMMANDS = {"√": "\\sqrt", "∛": "\\sqrt[3]", "∜": "\\sqrt[4]"}
 LONG_BLANK = re.compile(r" {3,}")
 """Patterns with a blank on both sides of what they look for take cubic time in a long one."""
 INLINE_MATHS = re.compile(r"\$([^$]+)\$(?![0-9])")
+LINE_END = re.compile(r"\n|(?<=[^$])\$\s*[.;]?\s*\$(?=[^$])")
+INEQUALITY = re.compile(r"[<>≤≥]|\\[lg](?:eq?|t)(?![a-z])")
+"""One on each line: a list."""
 INVISIBLE = re.compile(r"\{([^{}\\]+)\}")
 """Braces of LaTeX around all of a formula, which nobody sees: ${2, 5}$ shows 2, 5."""
 LOOSE_SPACE = re.compile(r"(?<![0-9]) | (?![0-9])")
@@ -85,6 +88,10 @@ def clean(text: str) -> str | None:
 
 @lru_cache(maxsize=64)  # one check asks for the same answer several times
 def _clean(text: str) -> str | None:
+    if "\n" in text or text.count("$") > 2:
+        lines = [line.strip(" ,") for line in LINE_END.split(text) if line.strip()]
+        if len(lines) > 1 and all(INEQUALITY.search(line) for line in lines):
+            text = ", ".join(lines)
     if not text.isascii():
         text = VULGAR.sub(lambda m: " " + unicodedata.normalize("NFKC", m[0]), RAISED.sub(_lowered, text))
         text = ROOT.sub(lambda m: f"{ROOT_COMMANDS[m[1]]}{{{m[2] or m[3]}}}", text).translate(SIGNS)

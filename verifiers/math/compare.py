@@ -7,8 +7,17 @@ from rdistill.verifiers.math import symbolic, texts
 from rdistill.verifiers.math.clean import clean, squash
 from rdistill.verifiers.math.intervals import is_condition, read_range
 from rdistill.verifiers.math.number import Quantity
-from rdistill.verifiers.math.parts import RATIO_NAME, Group, split_group, split_relation, strip_prefix, strip_unit
+from rdistill.verifiers.math.parts import (
+    INEQUALITY,
+    RATIO_NAME,
+    Group,
+    split_group,
+    split_relation,
+    strip_prefix,
+    strip_unit,
+)
 from rdistill.verifiers.math.quantity import parse_quantity, same_quantity
+from rdistill.verifiers.math.relations import say_the_same
 from rdistill.verifiers.math.spelling import COMBINATIONS
 from rdistill.verifiers.math.texts import has_words, is_words, same_words
 from rdistill.verifiers.math.units import factors
@@ -25,6 +34,7 @@ BOUND = re.compile(r"(?:least|most|than|under|over|below|above|between|almost|ne
 UNSURE = re.compile(r"[+*^\\<>?]|\b(?:not|wrong|incorrect|cannot|maybe|perhaps|possibly)\b|n't\b", re.IGNORECASE)
 
 
+ONE_VALUE = re.compile(r"[A-Za-z]\s*=[^=<>]*")
 STATED = re.compile(r"([A-Za-z ,']*)\b(?:is|are|equals)\s+(.+)")
 
 
@@ -55,6 +65,8 @@ def compare(gold: str, answer: str) -> Outcome:
     bare_left, bare_right = strip_prefix(left), strip_prefix(right)
     if "=" in left and "=" in right and renamed(left, right, bare_left, bare_right):
         return compare_clean(left, right)
+    if any(INEQUALITY.search(a) and ONE_VALUE.fullmatch(b) for a, b in ((left, right), (right, left))):
+        return compare_clean(left, right)  # x >= 4 and x <= 4 is x = 4
     if "=" in bare_left or "=" in bare_right:  # an equation is compared whole
         left, right = (b if "=" in b or w[:1] == "(" else w for b, w in ((bare_left, left), (bare_right, right)))
         return compare_clean(left, right)
@@ -86,7 +98,7 @@ def compare_clean(gold: str, answer: str) -> Outcome:
         return _decided(other == letters)
     if (same := texts.same_special(gold, answer)) is not None:
         return _decided(same)
-    for decide in (compare_ranges, compare_relations, compare_groups, compare_words):
+    for decide in (compare_relations, compare_groups, compare_words):
         if (outcome := decide(gold, answer)) is not None:
             return outcome
     return compare_symbolic(gold, answer)
@@ -119,14 +131,16 @@ def compare_ranges(gold: str, answer: str) -> Outcome | None:
 
 
 def compare_relations(gold: str, answer: str) -> Outcome | None:
-    """Two inequalities with one sign each."""
+    """Inequalities, and equations of which one lists alternatives: x^2 = 4, x = 2 or x = -2."""
+    outcome = compare_ranges(gold, answer)
+    if outcome is not Outcome.EQUAL and (same := say_the_same(gold, answer)) is not None:
+        return _decided(same)
     left, right = split_relation(gold), split_relation(answer)
-    if left is None or right is None:
-        return None
+    if outcome or left is None or right is None:
+        return outcome
     if left[1] != right[1]:
-        return Outcome.DIFFERENT if squash(left[0]) == squash(right[0]) else compare_symbolic(gold, answer)
-    sides = _all([compare_clean(left[0], right[0]), compare_clean(left[2], right[2])])
-    return sides if sides is Outcome.EQUAL else compare_symbolic(gold, answer)
+        return Outcome.DIFFERENT
+    return _all([compare_clean(left[0], right[0]), compare_clean(left[2], right[2])])
 
 
 # Words
@@ -235,7 +249,7 @@ def match_any_order(gold: list[str], answer: list[str]) -> Outcome:
                 break
         else:
             return Outcome.TOO_COMPLEX if doubt else Outcome.DIFFERENT
-    return Outcome.EQUAL
+    return Outcome.DIFFERENT if left else Outcome.EQUAL
 
 
 def _all(outcomes: list[Outcome]) -> Outcome:

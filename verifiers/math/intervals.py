@@ -67,6 +67,8 @@ def _part(text: str) -> Range | None:
     if match := WITHOUT.fullmatch(text):
         return _holes((match[1] or match[2]).split(","), None)
     if match := INTERVAL.fullmatch(text):
+        if is_condition(match[2]) or is_condition(match[3]):
+            return None
         left, right = match[1].replace("]", "("), match[4].replace("[", ")")
         return Range(None, [_span(left, match[2], match[3], right)])
     return _conditions([c for c in re.split(r",|\s+and\s+", text) if c.strip()])
@@ -79,6 +81,8 @@ def _conditions(texts: list[str]) -> Range | None:
     variable = None
     for text in texts:
         for name, sign, value in _bounds(text) or [("", "", "")]:
+            if variable and value == variable:  # x < -a, a < x
+                name, sign, value = value, TURNED[sign], name
             if not name or (variable or name) != name or sign[:1] in bounds:
                 return None
             variable = name
@@ -90,10 +94,19 @@ def _conditions(texts: list[str]) -> Range | None:
         return _holes(holes, variable) if not bounds and variable and variable[0] != "|" else None
     if not bounds:
         return None
+    if len(texts) == 2 and all(sign in bounds for sign in "<>") and bounds["<"][1] == f"-{bounds['>'][1]}":
+        return Range(variable, [_ray(*bounds["<"]), _ray(*bounds[">"])])  # x < -a, x > a
     above, low = bounds.get(">", (">", "-\\infty"))
     below, high = bounds.get("<", ("<", "\\infty"))
     span = _span("[" if above == ">=" else "(", low, high, "]" if below == "<=" else ")")
     return _without_bars(variable, span) if variable and variable[0] == "|" else Range(variable, [span])
+
+
+def _ray(sign: str, end: str) -> Span:
+    """The numbers below or above one."""
+    if sign[0] == "<":
+        return _span("(", "-\\infty", end, "]" if sign == "<=" else ")")
+    return _span("[" if sign == ">=" else "(", end, "\\infty", ")")
 
 
 def _without_bars(variable: str, span: Span) -> Range | None:

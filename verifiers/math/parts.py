@@ -97,7 +97,7 @@ def strip_unit(text: str, *, letters: bool = False) -> tuple[str, str]:
 def split_relation(text: str) -> tuple[str, str, str] | None:
     """An inequality with one sign as (smaller side, sign, larger side), or None."""
     found = INEQUALITY.findall(text)
-    if len(found) != 1:
+    if len(found) != 1 or (text[:1] in OPEN and closes_at_end(text)):
         return None
     left, _, right = (part.strip() for part in text.partition(found[0]))
     sign = {"\\ge": ">=", "\\le": "<=", "\\ne": "!=", "\\neq": "!="}.get(found[0], found[0])
@@ -109,13 +109,13 @@ def split_group(text: str) -> Group | None:
     if NESTED_LIST.fullmatch(text):
         return _matrix([split_top(row) for row in re.findall(r"\[([^\[\]]*)\]", text[1:-1])])
     text = POINT.sub("", text)
-    if text[:1] in OPEN and text[-1:] in CLOSE and _closes_at_end(text):
-        items = [item for part in split_top(text[1:-1]) for item in _both_signs(part)]
+    if text[:1] in OPEN and text[-1:] in CLOSE and closes_at_end(text):
+        items = [item for part in split_top(text[1:-1]) for item in both_signs(part)]
         return Group(text[0] + text[-1], items) if len(items) > 1 or text[0] == "{" else None
     if match := MATRIX.fullmatch(text):
         rows = [row.split("&") for row in match[2].strip().removesuffix("\\\\").split("\\\\")]
         return _matrix(rows)
-    if len(both := _both_signs(text)) > 1 and "," not in text:
+    if len(both := both_signs(text)) > 1 and "," not in text:
         return Group("", both)
     if "\\cup" in text:
         terms = [t.strip() for t in text.split("\\cup")]
@@ -124,14 +124,16 @@ def split_group(text: str) -> Group | None:
         return Group("\\cup", terms)
     alternatives = re.split(r"\s+or\s+|,\s*or\s+|\\lor|\\vee", text)
     if len(alternatives) > 1:
-        values = [strip_prefix(t.strip(" ,")) for t in alternatives]
+        values = [t.strip(" ,") for t in alternatives]
+        names = {match[0].split("=")[0].split("_")[0].strip() for value in values if (match := ASSIGNED.match(value))}
+        values = values if len(names) > 1 else [strip_prefix(value) for value in values]  # x = 3 or y = 2 is no point
         lists = [[v] if RELATION.search(v) else split_top(v) for v in values]  # "1, 2 or 3"
         return Group("", [item for values in lists for item in values])
     tuples = split_top(text, ";")
     sizes = {len(split_top(t)) for t in tuples}
     if len(tuples) > 1 and len(sizes) == 1 and sizes != {1}:
         return Group("", tuples)  # "x = 1, y = 2; x = 3, y = 4"
-    parts = [part for whole in split_top(text) for part in _both_signs(whole)]
+    parts = [part for whole in split_top(text) for part in both_signs(whole)]
     items = [item.strip() for part in parts for item in CONJUNCTION.split(part) if item.strip()]
     if len(items) > 1 and parse_quantity(text) is None:
         return _named(items) or Group("", [strip_prefix(item) for item in items])
@@ -157,7 +159,7 @@ def _named(items: list[str]) -> Group | None:
     return Group("=" + ",".join(names), [named[name] for name in names])
 
 
-def _both_signs(text: str) -> list[str]:
+def both_signs(text: str) -> list[str]:
     """ "1 \\pm 2" as its two values; of several signs each either way, but \\mp always against \\pm."""
     marks = BOTH_SIGNS.findall(text)
     if not 0 < len(marks) <= MAX_SIGNS:
@@ -171,7 +173,7 @@ def _both_signs(text: str) -> list[str]:
     return [value.strip().removeprefix("+").strip() for value in values]
 
 
-def _closes_at_end(text: str) -> bool:
+def closes_at_end(text: str) -> bool:
     """Whether the first bracket is closed by the last character (brackets of intervals may differ)."""
     depth = 0
     for at, char in enumerate(text):

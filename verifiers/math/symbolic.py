@@ -13,7 +13,7 @@ from rdistill.verifiers.math.spelling import expand_small, is_simple, mark_capit
 
 from rdistill.verifiers import load_heavy
 
-__all__ = ["expand_small", "is_equal", "is_simple"]
+__all__ = ["expand_small", "is_equal", "is_simple", "parse_all"]
 
 
 def is_equal(gold: str, answer: str) -> bool | None:
@@ -36,6 +36,17 @@ def is_equal(gold: str, answer: str) -> bool | None:
     if (agreement := same_value(*parsed)) is not Agreement.UNKNOWN:
         return agreement is Agreement.SAME
     return bool(math_verify.verify([parsed[0]], [parsed[1]], timeout_seconds=None, float_rounding=6))
+
+
+def parse_all(texts: list[str]) -> list | None:  # type: ignore[type-arg]
+    """sympy's scalar expressions for these texts; None unless all are that, and simple."""
+    texts = [expand_small(text) for text in texts]
+    if not all(is_simple(text) for text in texts):
+        return None
+    math_verify = load_heavy("math_verify")
+    logging.getLogger("math_verify").setLevel(logging.ERROR)
+    found = [_parse(math_verify, text) for text in mark_capitals(*map(to_latex, texts))]
+    return found if are_plain(*found) and not any(map(_is_undefined, found)) else None
 
 
 def _same_equation(left, right, other_left, other_right) -> bool | None:  # type: ignore[no-untyped-def]
