@@ -30,7 +30,7 @@ class Math:
     "the answer is", or the last number. `gold` is a number or text, LaTeX allowed."""
 
     name = "math"
-    version = "4"
+    version = "5"
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict

@@ -35,6 +35,7 @@ UNSURE = re.compile(r"[+*^\\<>?]|\b(?:not|wrong|incorrect|cannot|maybe|perhaps|p
 
 
 ONE_VALUE = re.compile(r"[A-Za-z]\s*=[^=<>]*")
+AND_OR = re.compile(r"\b(?:and|or)\b")
 STATED = re.compile(r"([A-Za-z ,']*)\b(?:is|are|equals)\s+(.+)")
 
 
@@ -185,7 +186,7 @@ def from_prose(gold: str, answer: str) -> Outcome:
 
 def compare_groups(gold: str, answer: str) -> Outcome | None:
     """Tuples, sets, lists, matrices; None where neither is one."""
-    left, right = (None if is_words(text) else split_group(text) for text in (gold, answer))
+    left, right = (None if is_words(AND_OR.sub(",", text)) else split_group(text) for text in (gold, answer))
     if (left is None) is not (right is None) and COMBINATIONS.fullmatch(gold if left else answer):
         return None  # C(10,3) is a point only beside another
     if (left is None and right is None) or (None in (left, right) and "matrix}" in gold and "matrix}" in answer):

@@ -23,7 +23,7 @@ ASSIGNED = re.compile(
     r"\s*(?:=|\\in)(?!=)\s*"
 )
 OPERATION = re.compile(
-    r"(?:\\frac\s*\{\s*(?:d|\\partial)(?![a-z]{2})[^{}=]*\}\s*\{\s*(?:d|\\partial)\s*[a-z][^{}=]*\}|d/d[a-z]|\\(?:int|lim)(?![a-z]))"
+    r"(?:\\frac\s*\{\s*(?:d|\\partial)(?![a-z]{2})[^{}=]*\}\s*\{\s*(?:d|\\partial)\s*[a-z][^{}=]*\}|d[a-z]?/d[a-z]|\\(?:int|lim)(?![a-z]))"
     r"[^=<>]*=\s*"
 )
 """A derivative, integral or limit before its value."""
@@ -116,7 +116,7 @@ def split_group(text: str) -> Group | None:
         rows = [row.split("&") for row in match[2].strip().removesuffix("\\\\").split("\\\\")]
         return _matrix(rows)
     if len(both := both_signs(text)) > 1 and "," not in text:
-        return Group("", both)
+        return Group("", [strip_prefix(value) for value in both])
     if "\\cup" in text:
         terms = [t.strip() for t in text.split("\\cup")]
         if all(t[:1] == "{" and t[-1:] == "}" for t in terms):

@@ -8,16 +8,15 @@ import re
 from itertools import pairwise, product
 from typing import Any, NamedTuple
 
-from rdistill.verifiers.math.intervals import read_range
+from rdistill.verifiers.math.intervals import SPELLINGS, read_range
 from rdistill.verifiers.math.numeric import DIGITS, ratio
-from rdistill.verifiers.math.parts import INEQUALITY, OPEN, SEVERAL, both_signs, closes_at_end, split_top
+from rdistill.verifiers.math.parts import INEQUALITY, OPEN, RELATION, SEVERAL, both_signs, closes_at_end, split_top
 from rdistill.verifiers.math.symbolic import parse_all
 from rdistill.verifiers.math.texts import has_words
 
 from rdistill.verifiers import load_heavy
 
-SIGN = re.compile(r"(\\le(?![a-z])|\\ge(?![a-z])|\\neq?(?![a-z])|<=|>=|!=|<|>|=)")
-SPELLINGS = {"\\le": "<=", "\\ge": ">=", "\\ne": "!=", "\\neq": "!="}
+SIGN = re.compile(f"({RELATION.pattern})")
 OR = re.compile(r"\\cup|\\lor|\\vee|\bor\b")
 AND = re.compile(r"\band\b")
 MAX_TERMS, MAX_DEGREE, MAX_BARS = 24, 6, 3
