@@ -5,6 +5,7 @@ One small run is made once for all tests here; each test looks at, or changes, o
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,6 +176,20 @@ def test_a_stage_trained_by_hand_is_done(finished: RunFolder, checkout: Path) ->
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     ran, _ = again(finished, checkout, "dpo.beta=0.3", until="dpo")
     assert ran == []
+
+
+def test_the_students_own_mistakes_become_pairs(finished: RunFolder, checkout: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished.root, tmp_path / "own", ignore=shutil.ignore_patterns("dpo"))
+    run = RunFolder(folder)
+    ran, _ = again(run, checkout, "pair.sources=[student]", "pair.student_samples=2", until="pair")
+    assert ran == ["pair"], "the student of the run is asked"
+    with Ledger(run.ledger, read_only=True) as ledger:
+        roles = {s.id: s.role for s in ledger.rows(Sample)}
+        pairs = list(ledger.rows(Pair))
+    assert pairs and {p.source for p in pairs} == {"student"}
+    assert {(roles[p.chosen_id], roles[p.rejected_id]) for p in pairs} == {("answer", "student")}
+    drawn = run.read_manifest("pair")["result"]["student_samples"]  # type: ignore[index]
+    assert drawn == sum(role == "student" for role in roles.values()) > 0
 
 
 def test_late_option_reruns_the_late_stages_alone(finished: RunFolder, checkout: Path) -> None:
