@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -98,8 +99,9 @@ class RunFolder:
         folder = self.logs / f"attempt_{max(taken, default=0) + 1}"
         folder.mkdir()
         link = self.logs / "latest"
-        with contextlib.suppress(FileNotFoundError):
-            link.unlink()
+        if link.is_dir() and not link.is_symlink():  # the run was copied by what follows links
+            shutil.rmtree(link)
+        link.unlink(missing_ok=True)
         link.symlink_to(folder.name)
         return folder
 

@@ -295,3 +295,6 @@ def test_each_attempt_has_its_own_logs(folder: RunFolder) -> None:
     names = [folder.new_attempt().name for _ in range(3)]
     assert names == ["attempt_1", "attempt_2", "attempt_3"]
     assert (folder.logs / "latest").resolve().name == "attempt_3"
+    copy = RunFolder(shutil.copytree(folder.root, folder.root.with_name("copy")))
+    assert not (copy.logs / "latest").is_symlink(), "copied by what follows links"
+    assert copy.new_attempt() == (copy.logs / "latest").resolve() == copy.logs / "attempt_4"
