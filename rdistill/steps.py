@@ -180,8 +180,11 @@ def pair(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     """Build the preferences, where the config asks for it also from the student's own mistakes, and seal them."""
     from rdistill.select import build_pairs, write_pairs
 
-    kept = _keep_for_pairs(config, ledger)
-    drawn, own = asyncio.run(_ask_student(run, config, ledger, kept)) if config.asks_student else (set(), {})
+    kept = _keep_for_pairs(run, config, ledger)
+    drawn: set[str] = set()
+    own: dict[str, Any] = {}
+    if config.asks_student:
+        drawn, own = asyncio.run(_ask_student(run, config, ledger, kept or _solved(run, config, ledger)))
     forget(ledger, lambda sample: sample.role == "student" and sample.id not in drawn)  # of an earlier student
     pairs, rows, counts = build_pairs(ledger, config, trainable_statuses(run, config, ledger))
     ledger.replace(Pair, pairs)
@@ -189,41 +192,47 @@ def pair(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     return counts | own | {"warnings": warnings} | write_pairs(run.pairs_data, rows)
 
 
-def _keep_for_pairs(config: Config, ledger: Ledger) -> list[Problem]:
+def _keep_for_pairs(run: RunFolder, config: Config, ledger: Ledger) -> list[Problem]:
     """The problems of split `pair`, with their gold answers where those may be learned; those of an earlier attempt,
     and what was said of them, are dropped unless they are the same.
     """
     from rdistill.prompts.variations import unseen_variations
+    from rdistill.quarantine import quarantined
     from rdistill.select import gold_samples
 
+    earlier = list(ledger.rows(Problem, split="pair"))
     others = [p for p in ledger.rows(Problem) if p.split != "pair"]
+    left_out = quarantined(run.quarantine)
     count = config.pair.student_variations if config.asks_student else 0
-    kept = unseen_variations(others, count, config) if count else []
+    kept = unseen_variations([p for p in others if p.id not in left_out], count, config) if count else []
     if count and not kept:
         raise DataError(
             f"pair.student_variations={count}, but no train problem has an equation with the numbers of its question; "
             "set it to 0, which asks the student the train problems that the teacher solved"
         )
-    ledger.replace(Problem, [*others, *kept])
-    known = {p.id for p in (*others, *kept)}
-    forget(ledger, lambda sample: sample.problem_id not in known)
+    if kept != earlier:
+        ledger.replace(Problem, [*others, *kept])
+        known = {p.id for p in (*others, *kept)}
+        forget(ledger, lambda sample: sample.problem_id not in known)
     if config.select.gold:
         ledger.write(gold_samples(kept, ()).values())
     return kept
 
 
+def _solved(run: RunFolder, config: Config, ledger: Ledger) -> list[Problem]:
+    """The train problems that the teacher solved."""
+    passed = {sample_id for sample_id, s in trainable_statuses(run, config, ledger).items() if s is Status.PASS}
+    solved = {s.problem_id for s in ledger.rows(Sample) if s.id in passed}
+    return [p for p in ledger.rows(Problem, split="train") if p.id in solved]
+
+
 async def _ask_student(
-    run: RunFolder, config: Config, ledger: Ledger, kept: list[Problem]
+    run: RunFolder, config: Config, ledger: Ledger, problems: list[Problem]
 ) -> tuple[set[str], dict[str, Any]]:
-    """The SFT model's answers to the problems kept for pairs, or else to the train problems that the teacher solved:
-    their ids, and the report.
-    """
+    """The SFT model's answers to these problems: their ids, and the report."""
     from rdistill.infer.own_answers import draw_answers
     from rdistill.teacher.engines import serving, start_student
 
-    passed = {sample_id for sample_id, s in trainable_statuses(run, config, ledger).items() if s is Status.PASS}
-    solved = {s.problem_id for s in ledger.rows(Sample) if s.id in passed}
-    problems = kept or [p for p in ledger.rows(Problem, split="train") if p.id in solved]
     async with (
         VerifierPool.of(config.verify) as pool,
         serving(start_student(str(run.model("sft")), None, config)) as engine,

@@ -221,16 +221,14 @@ def _teacher_answer(config: Config, engine: CachedEngine, tools: dict) -> Answer
 
 def _faults(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     """What must be zero: invalid pairs, and clusters on both sides of a split; re-checked here, not taken on trust."""
+    from rdistill.prompts.pool import straddling
     from rdistill.select import pair_faults
     from rdistill.select.sealed import read_sealed
     from rdistill.steps import sample_statuses
 
     rows = read_sealed(run.pairs_data) if run.pairs_data.exists() else []
-    sides: dict[str, set[str]] = {}
-    for problem in ledger.rows(Problem):
-        sides.setdefault(problem.cluster, set()).add("train" if problem.split == "pair" else problem.split)
     return {
         "pairs_invalid": len(pair_faults(rows, ledger, config, sample_statuses(config, ledger))),
-        "leakage": sum(len(splits) > 1 for splits in sides.values()),
+        "leakage": straddling(ledger.rows(Problem)),
         "quarantined": len(quarantined(run.quarantine)),
     }

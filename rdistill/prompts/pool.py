@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -190,11 +190,11 @@ def _normal(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**m, "content": " ".join(m["content"].casefold().split())} for m in messages]
 
 
-def straddling(problems: list[Problem]) -> int:
-    """How many clusters stand on more than one side of the split: 0, or something leaks."""
+def straddling(problems: Iterable[Problem]) -> int:
+    """How many clusters stand on more than one side of the split: 0, or something leaks. `pair` is on train's side."""
     sides: dict[str, set[str]] = {}
     for problem in problems:
-        sides.setdefault(problem.cluster, set()).add(problem.split)
+        sides.setdefault(problem.cluster, set()).add("train" if problem.split == "pair" else problem.split)
     return sum(len(splits) > 1 for splits in sides.values())
 
 

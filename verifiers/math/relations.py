@@ -206,14 +206,8 @@ def _same_multiples(gold: Cases, answer: Cases) -> bool:
     ]
     if [len(f) for f in factors] != [len(gold), len(answer)]:
         return False
-    one = load_heavy("sympy").Integer(1)
-    whole = []
-    for differences in factors:
-        value = one
-        for difference in differences:
-            value *= difference
-        whole.append(value)
-    return ratio(*whole) is not None
+    sympy = load_heavy("sympy")
+    return ratio(*(sympy.Mul(*differences) for differences in factors)) is not None
 
 
 def _is_multiple(gold: Relation, answer: Relation) -> bool:
