@@ -1,17 +1,16 @@
 """The student's own answers to train problems, drawn and verified: its mistakes become the rejected side of pairs."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rdistill.config import Config
-from rdistill.errors import RdistillError, first_cause
 from rdistill.infer.card import make_card
 from rdistill.infer.concise import Student
 from rdistill.ledger import Ledger
 from rdistill.progress import bar
 from rdistill.records import Problem, Sample, StudentMode, Verdict
+from rdistill.side_by_side import side_by_side
 from rdistill.teacher.engine import Engine
 from rdistill.teacher.faults import fault_warnings
 from rdistill.teacher.sampler import CachedEngine, judge
@@ -33,32 +32,27 @@ async def draw_answers(
     cached = CachedEngine(engine, ledger, config.teacher.concurrency)
     tools = make_tools([*config.teacher.tools], config.sandbox) if "tool" in config.select.modes else {}
     student = Student(cached, make_card(config), tools, max_tokens=config.evaluate.max_tokens)
-    waiting, done = _draws(config, problems), Counter[str]()
+    done = Counter[str]()
     judged = {verdict.sample_id for verdict in ledger.rows(Verdict)}
     drawn: set[str] = set()
     count = len(problems) * len(config.select.modes) * config.pair.student_samples
     faults: list[Sample] = []
 
-    async def work() -> None:
-        for problem, mode, index in waiting:
-            sample = await student.sample(
-                problem, mode, temperature=config.pair.student_temperature, index=index, seed=config.seed
-            )
-            drawn.add(sample.id)
-            if sample.id not in judged:
-                await ledger.put(sample, *await judge(problem, sample, pool))
-            done.update(samples=1, tokens=sample.usage["completion_tokens"])
-            if sample.fault is not None:
-                faults.append(sample)
-            update(done["samples"], f"{done['tokens']} tokens")
+    async def work(draw: Draw) -> None:
+        problem, mode, index = draw
+        sample = await student.sample(
+            problem, mode, temperature=config.pair.student_temperature, index=index, seed=config.seed
+        )
+        drawn.add(sample.id)
+        if sample.id not in judged:
+            await ledger.put(sample, *await judge(problem, sample, pool))
+        done.update(samples=1, tokens=sample.usage["completion_tokens"])
+        if sample.fault is not None:
+            faults.append(sample)
+        update(done["samples"], f"{done['tokens']} tokens")
 
     with bar("student's answers", count, "answers") as update:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(config.teacher.concurrency):
-                    group.create_task(work())
-        except* RdistillError as errors:
-            raise first_cause(errors) from None
+        await side_by_side(_draws(config, problems), work, config.teacher.concurrency)
     cached.patience.conclude()
     return drawn, {
         "student_samples": done["samples"],

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from rdistill.config import Config
-from rdistill.errors import RdistillError, first_cause
 from rdistill.ledger import Ledger
 from rdistill.records import Message, Problem, Reason, Sample, Status, Verdict, content_id
+from rdistill.side_by_side import side_by_side
 from rdistill.teacher.engine import FAILED, REFUSED, Completion, Engine, Request
 from rdistill.teacher.faults import Patience
 from rdistill.teacher.modes import Teacher
@@ -145,19 +145,12 @@ class Sampler:
 
         Raises: TeacherError if the engine fails (or what verifiers and tools raised); all finished work is on disk.
         """
-        waiting = iter(problems)
 
-        async def work() -> None:
-            for problem in waiting:
-                await self.sample(problem)
-                progress(self.tally)
+        async def work(problem: Problem) -> None:
+            await self.sample(problem)
+            progress(self.tally)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self._config.teacher.concurrency):
-                    group.create_task(work())
-        except* RdistillError as errors:
-            raise first_cause(errors) from None
+        await side_by_side(problems, work, self._config.teacher.concurrency)
         self._patience.conclude()
         return self.tally
 
