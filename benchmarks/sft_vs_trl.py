@@ -57,7 +57,7 @@ def trl(folder: Path) -> dict[str, Any]:
 
 
 def bare(folder: Path) -> dict[str, Any]:
-    """The same maths without a trainer: bfloat16 model, float32 master weights, AdamW, linear schedule."""
+    """The same maths without a trainer: model in `dtype`, float32 master weights, AdamW, linear schedule."""
     import time
 
     import torch

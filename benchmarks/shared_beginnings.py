@@ -23,6 +23,7 @@ from measured import finish, read_rows
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rdistill.config import SftConfig
+from rdistill.precision import fastest_dtype
 from rdistill.train import packing
 from rdistill.train.packing import Batch, Tokens, forward_logps, pack
 from rdistill.train.rank import load_model, load_tokenizer
@@ -75,7 +76,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    tokenizer, model = load_tokenizer(args.model), load_model(args.model, SftConfig()).train()
+    tokenizer, model = load_tokenizer(args.model), load_model(args.model, SftConfig(dtype=fastest_dtype())).train()
     every = rows(args.data, tokenizer, ROWS * (STEPS + 1))
     speeds, tokens, differences = [], [], []
     for number in range(STEPS + 1):

@@ -26,8 +26,9 @@ class VllmConfig(Section):
     """Tokens of prompt and completion together; also when students are evaluated."""
     max_num_seqs: Positive = 64
     """Completions computed at once."""
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
-    """Of the weights that are served."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    """Of the weights that are served. `auto`: as on disk on a GPU; on CPU bfloat16 where it has instructions for it,
+    else float32."""
     tensor_parallel_size: Positive = 1
     """GPUs that one copy of the model is spread over."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9

@@ -72,8 +72,8 @@ class TrainConfig(Section):
     """Of AdamW."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """Longer gradients are scaled down to this."""
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    """Of the forward pass; master weights stay float32."""
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Of the forward pass; master weights stay float32. `auto`: bfloat16 where the machine has instructions for it."""
     gradient_checkpointing: bool = False
     """Compute activations twice instead of keeping them: less memory, more time."""
     lora: LoraConfig | None = None

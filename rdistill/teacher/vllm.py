@@ -14,6 +14,7 @@ from rdistill.answers import normalise_reasoning
 from rdistill.config import VllmConfig
 from rdistill.errors import PrerequisiteError, TeacherError
 from rdistill.models import model_identity, resolve_model
+from rdistill.precision import fastest_dtype
 from rdistill.records import Message, content_id
 from rdistill.teacher.engine import REFUSED, Completion, Request
 
@@ -22,7 +23,7 @@ SMALL_CPU = 4
 
 
 def engine_arguments(folder: str, config: VllmConfig, seed: int, *, cpu: bool) -> dict[str, Any]:
-    """The vLLM engine's arguments for a config; pure, so that GPU settings can be tested anywhere."""
+    """The vLLM engine's arguments for a config; those for a GPU can be tested anywhere."""
     arguments: dict[str, Any] = {
         "model": folder,
         "dtype": config.dtype,
@@ -36,6 +37,8 @@ def engine_arguments(folder: str, config: VllmConfig, seed: int, *, cpu: bool) -
     if cpu:
         # Small blocks: a shared prompt is cached by whole blocks, and worked examples fill only a few hundred tokens.
         batched = max(config.max_model_len, 4096)
+        if config.dtype == "auto":
+            arguments["dtype"] = fastest_dtype()  # vLLM itself would take what is on disk
         return arguments | {"enable_chunked_prefill": False, "max_num_batched_tokens": batched, "block_size": 32}
     return arguments | {"gpu_memory_utilization": config.gpu_memory_utilization}
 

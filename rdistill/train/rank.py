@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from rdistill.config import Config, TrainConfig, load_config
 from rdistill.errors import RdistillError
+from rdistill.precision import fastest_dtype
 from rdistill.run import RunFolder
 from rdistill.train.zero import take_norms_in_pieces
 
@@ -42,7 +43,7 @@ def main(name: str, stage: Callable[[RunFolder, Config], None], argv: list[str] 
         run, began = RunFolder(config.run_dir), time.monotonic()
         by_hand = os.environ["RANK"] == "0" and not os.environ.get(WATCH_STDIN)
         with run.locked() if by_hand else contextlib.nullcontext():
-            stage(run, config)
+            stage(run, with_dtype(config, name))
             if by_hand:
                 record_done(name, run, config, time.monotonic() - began)
     except RdistillError as error:
@@ -57,6 +58,14 @@ def main(name: str, stage: Callable[[RunFolder, Config], None], argv: list[str] 
     finally:
         leave_group()
     return 0
+
+
+def with_dtype(config: Config, name: str) -> Config:
+    """The config with the number format that `auto` stands for here in the section `name`."""
+    section: TrainConfig = getattr(config, name)
+    if section.dtype != "auto":
+        return config
+    return config.model_copy(update={name: section.model_copy(update={"dtype": fastest_dtype()})})
 
 
 def record_done(name: str, run: RunFolder, config: Config, seconds: float) -> None:

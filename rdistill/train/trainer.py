@@ -260,6 +260,7 @@ def finish(trainer: Any, tokenizer: Any, run: RunFolder, stage: str, early_stop:
         "steps": trainer.state.global_step,
         "resumed_from": int(checkpoint.name.rpartition("-")[2]) if checkpoint else None,
         "ranks": trainer.args.world_size,
+        "dtype": trainer.settings.dtype,
         "seconds": round(seconds, 1),
         "tokens": int(trainer.tokens),
         "computed_share": round(trainer.computed / trainer.tokens, 4) if trainer.tokens else None,

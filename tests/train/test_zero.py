@@ -24,7 +24,7 @@ def test_there_are_files_for_every_stage():
 def test_every_file_is_taken_and_deepspeed_knows_its_keys(path):
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 
-    settings = deepspeed_settings(SftConfig(deepspeed=str(path)), 2)
+    settings = deepspeed_settings(SftConfig(deepspeed=str(path), dtype="bfloat16"), 2)
     assert settings["bf16"] == {"enabled": True}
     DeepSpeedZeroConfig(**settings["zero_optimization"])
     known = {name for key, f in DeepSpeedZeroConfig.model_fields.items() for name in (key, f.alias)}
@@ -56,7 +56,9 @@ def test_gradients_are_added_up_in_float32_and_a_single_one_is_left_as_it_is(tmp
     def sums_in(passes, stage=2, **fields):
         path = tmp_path / "ds.json"
         path.write_text(json.dumps({"zero_optimization": {"stage": stage}}))
-        return deepspeed_settings(SftConfig(deepspeed=str(path), **fields), passes)["data_types"]["grad_accum_dtype"]
+        return deepspeed_settings(SftConfig(**{"deepspeed": str(path), "dtype": "bfloat16"} | fields), passes)[
+            "data_types"
+        ]["grad_accum_dtype"]
 
     assert (sums_in(1), sums_in(2), sums_in(1, dtype="float32"), sums_in(1, stage=1)) == (
         "bf16",
@@ -64,7 +66,7 @@ def test_gradients_are_added_up_in_float32_and_a_single_one_is_left_as_it_is(tmp
         "fp32",
         "fp32",
     )
-    assert deepspeed_settings(SftConfig(), 1)["data_types"] == {"grad_accum_dtype": "bf16"}
+    assert deepspeed_settings(SftConfig(dtype="bfloat16"), 1)["data_types"] == {"grad_accum_dtype": "bf16"}
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=30), st.integers(1, 40))
