@@ -5,10 +5,8 @@ python pipelines/evaluate_student.py CONFIG [key=value ...]
 
 import sys
 
-from rich.console import Console
-
-from rdistill.config import load_config
-from rdistill.pipeline import run_pipeline
+from rdistill.cli import main
 
 if __name__ == "__main__":
-    run_pipeline(load_config(sys.argv[1], sys.argv[2:]), Console(stderr=True, highlight=False), only="evaluate")
+    sys.argv.insert(1, "evaluate")
+    main()

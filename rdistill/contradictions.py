@@ -27,6 +27,7 @@ def contradictions(config: "Config") -> Iterator[str]:
     yield from _lengths_disagree(config)
     yield from _weights_disagree(config)
     yield from _preferences_disagree(config)
+    yield from _pairs_disagree(config)
     yield from _verifiers_disagree(config)
     for field, values in _choices(config).items():
         if twice := next((v for v in values if values.count(v) > 1), None):
@@ -67,6 +68,23 @@ def _preferences_disagree(config: "Config") -> Iterator[str]:
         yield f"dpo.simpo_gamma={dpo.simpo_gamma:g} means nothing with dpo.loss={dpo.loss}; take it out"
     if dpo.ld_alpha is not None and dpo.loss in ("ipo", "simpo"):
         yield f"dpo.ld_alpha={dpo.ld_alpha:g} cannot help dpo.loss={dpo.loss}, a mean over tokens; take it out"
+
+
+def _pairs_disagree(config: "Config") -> Iterator[str]:
+    pair, sources = config.pair, [s for s in config.prompts.sources if s.split not in ("dev", "test")]
+    if not pair.student_variations:
+        return
+    if "student" not in pair.sources:
+        yield (
+            f"pair.student_variations={pair.student_variations} means nothing with pair.sources={[*pair.sources]}; "
+            "add student, or take it out"
+        )
+    elif not any(s.gold_format == "equation" or s.fields.hint for s in sources):  # a hint may be an equation too
+        yield (
+            f"pair.student_variations={pair.student_variations} needs train problems with an equation, but none of "
+            "prompts.sources to train on has gold_format: equation; add one, or set it to 0, which asks the student "
+            "the train problems that the teacher solved"
+        )
 
 
 def _verifiers_disagree(config: "Config") -> Iterator[str]:

@@ -46,10 +46,9 @@ def build_problems(config: Config) -> tuple[list[Problem], dict[str, Any]]:
     first = near_duplicates(sets, config.prompts.near_duplicate)
     names = [content_id("cluster", texts[root]) for root in first]
     placed = place([source.split for source, _ in drafts], names, texts, config)
-    problems = _problems(drafts, names, placed.split, report)
-    known = {problem.id for problem in problems}
-    practice = [p for p in _told_again(drafts, names, texts, placed.split, config) if p.id not in known]
-    problems += practice
+    kept_rows = _problems(drafts, names, placed.split, report)
+    practice = _told_again(drafts, kept_rows, config)
+    problems = [*kept_rows.values(), *practice]
     sizes = Counter(first)
     report |= {
         "clusters": len(sizes),
@@ -132,44 +131,45 @@ def _refuse_bad(
 
 def _problems(
     drafts: list[tuple[Source, Draft]], names: list[str], split: dict[int, Split], report: dict[str, Any]
-) -> list[Problem]:
-    """Problems in the order read; of equal prompts the first stays, and those that differ in gold are counted."""
-    kept: dict[str, Problem] = {}
+) -> dict[int, Problem]:
+    """Each kept row's problem, in the order read; of equal prompts the first stays, other golds are counted."""
+    first: dict[str, int] = {}
+    kept: dict[int, Problem] = {}
     report |= {"duplicates": 0, "conflicting_gold": 0}
     for row, (source, draft) in enumerate(drafts):
         if row not in split:
             continue
-        key = canonical_json([_normal(draft.messages), draft.tools])
-        if key in kept:
+        if (same := first.setdefault(_prompt(draft), row)) != row:
             report["duplicates"] += 1
-            report["conflicting_gold"] += kept[key].gold != draft.gold
+            report["conflicting_gold"] += kept[same].gold != draft.gold
             continue
-        kept[key] = _problem(draft, source.pool, names[row], split[row])
+        kept[row] = _problem(draft, source.pool, names[row], split[row])
     if report["conflicting_gold"]:
         report["warnings"].append(
             f"{report['conflicting_gold']} repeated prompts have another gold answer; the first was kept"
         )
-    return list(kept.values())
+    return kept
 
 
-def _told_again(
-    drafts: list[tuple[Source, Draft]], names: list[str], texts: list[str], split: dict[int, Split], config: Config
-) -> list[Problem]:
-    """Variations and calculations of the train rows whose source asks for them, each once and in its row's cluster.
+def _told_again(drafts: list[tuple[Source, Draft]], kept: dict[int, Problem], config: Config) -> list[Problem]:
+    """Variations and calculations of the train problems whose source asks for them, each in its problem's cluster.
 
-    None is like a held-out row.
+    Each prompt once, whatever its gold; none is that of a problem that was read, or like a held-out one.
     """
-    made: list[tuple[Draft, Pool, str]] = []
-    for row, (source, draft) in enumerate(drafts):
+    made: dict[str, Problem] = {}
+    for row, problem in kept.items():
+        source, draft = drafts[row]
         wanted = source.variations + source.calculations
-        found = variations(draft, wanted, config.seed) if wanted and split.get(row) == "train" else []
-        made += [(told, "synthetic", names[row]) for told in found[: source.variations]]
-        made += [(calculation(told), "domain", names[row]) for told in found[source.variations :]]
-    held = [text for row, text in enumerate(texts) if split.get(row) in ("dev", "test")]
-    alike = like_any([cluster_text(draft.messages) for draft, *_ in made], held, config.prompts.near_duplicate)
-    kept = [each for each, is_like in zip(made, alike, strict=True) if not is_like]
-    told = [_problem(draft, pool, cluster, "train") for draft, pool, cluster in kept]
-    return list({problem.id: problem for problem in told}.values())
+        found = variations(draft, wanted, config.seed) if wanted and problem.split == "train" else []
+        for number, told in enumerate(found):
+            pool: Pool = "synthetic" if number < source.variations else "domain"
+            again = told if pool == "synthetic" else calculation(told)
+            made.setdefault(_prompt(again), _problem(again, pool, problem.cluster, "train"))
+    known = {_prompt(problem) for problem in kept.values()}
+    fresh = [problem for prompt, problem in made.items() if prompt not in known]
+    held = [cluster_text(p.messages) for p in kept.values() if p.split in ("dev", "test")]
+    alike = like_any([cluster_text(p.messages) for p in fresh], held, config.prompts.near_duplicate)
+    return [p for p, is_like in zip(fresh, alike, strict=True) if not is_like]
 
 
 def _problem(draft: Draft, pool: Pool, cluster: str, split: Split) -> Problem:
@@ -186,8 +186,10 @@ def _problem(draft: Draft, pool: Pool, cluster: str, split: Split) -> Problem:
     )
 
 
-def _normal(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**m, "content": " ".join(m["content"].casefold().split())} for m in messages]
+def _prompt(asked: Draft | Problem) -> str:
+    """The same for equal prompts: case and spacing make no other."""
+    messages = [{**m, "content": " ".join(m["content"].casefold().split())} for m in asked.messages]
+    return canonical_json([messages, asked.tools])
 
 
 def straddling(problems: Iterable[Problem]) -> int:

@@ -18,6 +18,8 @@ from rdistill.tools import evaluate_expression, format_number
 
 NUMBER = re.compile(r"(?<![\w.,])\d{1,6}(?![\w]|[.,]\d)", re.ASCII)
 ANY_DIGIT = re.compile(r"\d", re.ASCII)
+COMPOUND = re.compile(r"\d(?:\s*%|[/:]\d)", re.ASCII)
+"""20 %, 1/2, 10:30: another value than that of the numbers in it."""
 LITERAL = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 TRIES = 200
 UNSEEN = 1
@@ -28,13 +30,17 @@ def variations(draft: Draft, count: int, seed: int) -> list[Draft]:
     """At most `count` variations of a problem whose gold is the value of an equation, its hint.
 
     A whole number of the question is replaced, wherever it stands, by one of as many digits; numbers of the equation
-    that the question does not name stay. None where the question holds numbers of another form (decimals, 1,000, 3rd),
-    where none of its numbers is in the equation, or where no draw gives a whole result of the old one's sign.
+    that the question does not name stay. None where the question holds numbers of another form (decimals, 1,000, 3rd,
+    20%, 1/2, 10:30), where one of its numbers may be in the equation as another (2 weeks, 14), where none is in it, or
+    where no draw gives a whole result of the old one's sign.
     """
     texts = [message["content"] for message in draft.messages]
     named = list(dict.fromkeys(number for text in texts for number in NUMBER.findall(text)))
+    values = {float(number) for number in named}
     used = {float(literal) for literal in LITERAL.findall(draft.hint or "")}
-    if not used & {float(n) for n in named} or any(ANY_DIGIT.search(NUMBER.sub("", text)) for text in texts):
+    if not used & values or (used - values and values - used):
+        return []
+    if any(COMPOUND.search(text) or ANY_DIGIT.search(NUMBER.sub("", text)) for text in texts):
         return []
     rng = random.Random(f"variations {seed} {texts}")
     made: dict[str, Draft] = {}

@@ -54,10 +54,40 @@ def test_a_number_of_the_equation_that_the_question_does_not_name_stays() -> Non
 
 
 @pytest.mark.parametrize(
-    "question", ["A rope of 2.5 m and one of 3 m?", "1,000 bees and 3 more?", "The 3rd of 3 bees?"]
+    "question",
+    [
+        "A rope of 2.5 m and one of 3 m?",
+        "1,000 bees and 3 more?",
+        "The 3rd of 3 bees?",
+        "At 10:30 there were 3 bees. 3 more came. How many are there?",
+        "3% of the hive and 3 more?",
+        "3 % of the hive and 3 more?",
+        "3/4 of the hive and 3 more?",
+    ],
 )
 def test_numbers_of_another_form_are_left_alone(question: str) -> None:
     assert variations(draft(question, "3 + 3", "6"), 2, seed=0) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "equation", "gold"),
+    [
+        ("Ann reads 5 pages a day. How many pages does she read in 2 weeks?", "5 * 14", "70"),
+        ("Tom ate 50 percent of 10 apples. How many apples did Tom eat?", "0.5 * 10", "5"),
+        ("A shop sold 20% of 50 pens. How many pens were sold?", "0.2 * 50", "10"),
+        ("Tom ate 1/2 of 10 apples. How many apples did Tom eat?", "0.5 * 10", "5"),
+    ],
+)
+def test_none_where_a_number_enters_the_equation_as_another(question: str, equation: str, gold: str) -> None:
+    assert variations(draft(question, equation, gold), 2, seed=0) == []
+
+
+def test_a_number_that_the_equation_does_not_need_is_replaced_too() -> None:
+    question = "A farm has 28 cows, 15 pigs and 70 horses. How many more horses than cows are there?"
+    made = variations(draft(question, "70 - 28", "42"), 4, seed=0)
+    told = [numbers(variation.messages[0]["content"]) for variation in made]
+    assert [int(variation.gold) for variation in made] == [horses - cows for cows, _, horses in told]
+    assert len(made) == 4 and {pigs for _, pigs, _ in told} != {15}
 
 
 def test_none_where_the_equation_uses_no_number_of_the_question() -> None:
@@ -131,6 +161,28 @@ def test_a_row_that_stands_twice_has_its_variations_once(tmp_path: Path) -> None
     twice, report = build_problems(config)
     assert report["duplicates"] == 9
     assert [p.id for p in twice] == [p.id for p in once]
+
+
+def test_a_question_is_told_again_with_one_gold(tmp_path: Path) -> None:
+    config = make_config(tmp_path, variations=2, calculations=2)
+    once, _ = build_problems(config)
+    rows = tmp_path / "rows.jsonl"
+    lines = rows.read_text().splitlines()
+    rows.write_text("\n".join([*lines, *(line.replace(" + ", " - ") for line in lines)]))
+    contradicted, report = build_problems(config)
+    assert report["conflicting_gold"] == 9
+    assert [p.id for p in contradicted] == [p.id for p in once], "the first was kept, and it alone is told again"
+
+
+def test_of_equal_told_again_prompts_the_first_stays(tmp_path: Path) -> None:
+    config = make_config(tmp_path, variations=3, split="train")
+    signs = {"more": "+", "times as many": "*"}
+    rows = [{"q": f"Two bees, {n} {what}?", "a": f"{n} {sign} 2"} for n in (3, 4) for what, sign in signs.items()]
+    rows += [{"q": row["q"].replace("3", "5").replace("4", "6"), "a": row["a"].replace("2", "9")} for row in rows]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    problems, report = build_problems(config)
+    prompts = [p.messages[0]["content"] for p in problems]
+    assert report["variations"] > 0 and len({*prompts}) == len(prompts)
 
 
 def test_practice_rows_are_never_held_out(tmp_path: Path) -> None:
