@@ -40,6 +40,11 @@ class TrainError(RdistillError):
     """A training stage failed."""
 
 
+def kind_of(error: RdistillError) -> str:
+    """The name of an error's nearest class in this module: what another process can raise again."""
+    return next(c.__name__ for c in type(error).__mro__ if c.__module__ == __name__)
+
+
 def first_cause(error: BaseException) -> BaseException:
     """The first error inside an exception group (concurrent tasks raise those), or the error itself."""
     return first_cause(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

@@ -39,6 +39,12 @@ def write_durable(path: Path, data: str | bytes) -> None:
     sync_folder(path.parent)
 
 
+def sync_file(path: Path) -> None:
+    """fsync a file that somebody else wrote."""
+    with path.open("rb") as f:
+        os.fsync(f.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """fsync a folder, so that renames in it are durable."""
     handle = os.open(folder, os.O_RDONLY)

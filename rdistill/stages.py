@@ -27,7 +27,7 @@ from typing import Any
 
 from rdistill import __version__, errors
 from rdistill.config import Config
-from rdistill.errors import ConfigError, DataError, RdistillError, first_cause
+from rdistill.errors import ConfigError, DataError, RdistillError, first_cause, kind_of
 from rdistill.ledger import Ledger
 from rdistill.process import child_environment, last_error_line, watch_over_children
 from rdistill.records import Example, Pair, Sample, Verdict, content_id
@@ -226,9 +226,13 @@ def without_indices(key: str) -> str:
     return ".".join(part for part in key.split(".") if not part.isdigit())
 
 
-def fingerprints(config: Config) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Each stage's (fingerprint, settings)."""
-    found: dict[str, tuple[str, dict[str, Any]]] = {}
+Identity = tuple[str, dict[str, Any]]
+"""A stage's fingerprint, and the settings that it changes with."""
+
+
+def fingerprints(config: Config) -> dict[str, Identity]:
+    """Each stage's identity."""
+    found: dict[str, Identity] = {}
     for stage in stages_of(config):
         settings = stage_settings(stage, config)
         inputs = [found[name][0] for name in stage.inputs]
@@ -260,16 +264,19 @@ def run_stage(stage: Stage, run: RunFolder, config: Config, logs: Path, lock: in
     Raises: RdistillError of the stage's own kind.
     """
     run.manifest(stage.name).unlink(missing_ok=True)
-    clear_leftovers(stage, run, fingerprints(config)[stage.name][0])
+    identity = fingerprints(config)[stage.name]  # before the work: files may change under it
+    clear_leftovers(stage, run, identity[0])
     started = time.monotonic()
     result = _run_child(stage, run, logs, lock) if stage.child else run_here(stage, run, config)
-    write_manifest(stage, run, config, result, time.monotonic() - started)
+    write_manifest(stage, run, config, identity, result, time.monotonic() - started)
     return result
 
 
-def write_manifest(stage: Stage, run: RunFolder, config: Config, result: dict[str, Any], seconds: float) -> None:
+def write_manifest(
+    stage: Stage, run: RunFolder, config: Config, identity: Identity, result: dict[str, Any], seconds: float
+) -> None:
     """Say that a stage is done. Training by hand (`deepspeed pipelines/train_sft.py CONFIG`) ends here too."""
-    fingerprint, settings = fingerprints(config)[stage.name]
+    fingerprint, settings = identity
     manifest = {
         "stage": stage.name,
         "fingerprint": fingerprint,
@@ -342,11 +349,6 @@ def _run_child(stage: Stage, run: RunFolder, logs: Path, lock: int | None) -> di
     hint = " (out of memory?)" if code == -signal.SIGKILL else ""
     reason = last_error_line(log, f"its process {how}{hint}")
     raise RdistillError(f"stage {stage.name} failed: {reason}; the whole story is in {log}")
-
-
-def kind_of(error: RdistillError) -> str:
-    """The name in rdistill.errors of an error's nearest class: what another process can raise again."""
-    return next(c.__name__ for c in type(error).__mro__ if getattr(errors, c.__name__, None) is c)
 
 
 def versions() -> dict[str, str]:

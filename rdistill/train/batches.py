@@ -38,6 +38,7 @@ def plan_steps(units: Sequence[Unit], *, batch_size: int, epochs: float, seed: i
 
 def fill_steps(units: Sequence[Unit], batch_size: int) -> list[list[Unit]]:
     """Cut units into steps of at most `batch_size` rows, in their order but for a few that fill a step up."""
+    assert all(len(unit) <= batch_size for unit in units)
     steps: list[list[Unit]] = []
     waiting = deque(units)
     while waiting:

@@ -10,7 +10,6 @@ damaged one is set aside, loudly. Only the very same training uses a checkpoint 
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 from importlib.metadata import version
@@ -20,8 +19,10 @@ from typing import Any
 from transformers import TrainerCallback
 
 from rdistill.errors import TrainError
+from rdistill.models import folder_digest
 from rdistill.records import content_id
-from rdistill.run import sync_folder, write_durable
+from rdistill.run import sync_file, sync_folder, write_durable
+from rdistill.train.zero import read_settings
 
 # What may differ between a killed stage and the one that goes on.
 FREE = {"log_every", "save_every", "report_to"}
@@ -38,24 +39,28 @@ LAYOUT = 2
 """Of the optimizer's state in a checkpoint; older ones cannot be read."""
 
 
-def training_identity(trainer: Any, stage: str, seed: int) -> str:
-    """Changes with the settings, the data, the seed and the number of ranks (ZeRO's files are cut by rank)."""
+def training_identity(trainer: Any, stage: str, start: Path) -> str:
+    """Changes with the model in `start`, settings, data, seed and number of ranks (ZeRO's files are cut by rank)."""
     settings = {k: v for k, v in trainer.settings.model_dump(mode="json").items() if k not in FREE}
+    if path := settings["deepspeed"]:
+        settings["deepspeed"] = read_settings(Path(path))
     tokens = [[list(s) for s in g] for g in trainer.data.groups]
-    return content_id("training", LAYOUT, stage, settings, seed, trainer.args.world_size, tokens, trainer.steps)
+    arguments = [settings, trainer.args.seed, trainer.args.world_size]
+    return content_id("training", LAYOUT, stage, folder_digest(start), arguments, tokens, trainer.steps)
 
 
-def usable_checkpoint(trainer: Any, identity: str) -> Path | None:
+def usable_checkpoint(trainer: Any, stage: str, start: Path) -> Path | None:
     """The newest whole checkpoint of this very training, or None; those that it writes from now on are sealed.
 
     Every rank must call. Rank 0 decides, and clears away what is unfinished or belongs to another training.
     """
     from accelerate.utils import broadcast_object_list
 
-    folder = Path(trainer.args.output_dir)
+    identity = ""
     found: list[str | None] = [None]
     if trainer.is_world_process_zero():
-        newest = newest_whole(folder, identity)
+        identity = training_identity(trainer, stage, start)
+        newest = newest_whole(Path(trainer.args.output_dir), identity)
         found = [str(newest) if newest else None]
     broadcast_object_list(found)
     trainer.add_callback(SealCheckpoints(trainer, identity))
@@ -185,12 +190,6 @@ def keep_metrics(path: Path, checkpoint: Path | None) -> None:
 def sha256(path: Path) -> str:
     with path.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
-
-
-def sync_file(path: Path) -> None:
-    """fsync a file that somebody else wrote."""
-    with path.open("rb") as f:
-        os.fsync(f.fileno())
 
 
 def _sealed(folder: Path) -> list[Path]:

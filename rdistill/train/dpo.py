@@ -194,7 +194,7 @@ def train(run: RunFolder, config: Config) -> None:
     if config.dpo.loss != "simpo":
         trainer.reference = Reference(run, config.dpo, data)
         trainer.add_callback(ReferenceFirst(trainer, trainer.reference))
-    finish(trainer, tokenizer, run, "dpo")
+    finish(trainer, tokenizer, run, "dpo", run.model("sft"))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -41,6 +41,11 @@ class EarlyStop(TrainerCallback):
         return step_of_lowest(self.looks)
 
     @property
+    def is_exhausted(self) -> bool:
+        """Whether the last `patience` looks found nothing better."""
+        return sum(step > self.best_step for step, _ in self.looks) >= self.settings.patience if self.looks else False
+
+    @property
     def best(self) -> Path | None:
         """The folder of the best model, or None where that is the model of the last step."""
         return self.folder if self.looks and self.best_step < self.trainer.state.global_step else None
@@ -58,6 +63,8 @@ class EarlyStop(TrainerCallback):
         self.trainer.accelerator.wait_for_everyone()
         if not self.looks and self.trainer.is_world_process_zero():
             shutil.rmtree(self.folder, ignore_errors=True)
+            self.memory.unlink(missing_ok=True)
+        control.should_training_stop |= self.is_exhausted  # killed after the look that ended it: one step more
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % self.settings.every and state.global_step < state.max_steps:
@@ -72,8 +79,7 @@ class EarlyStop(TrainerCallback):
             self.trainer.model_wrapped.train()
         if self.trainer.is_world_process_zero():
             write_durable(self.memory, json.dumps({"looks": self.looks, "saved": self.saved}).encode())
-        since_best = sum(step > self.best_step for step, _ in self.looks)
-        control.should_training_stop |= since_best >= self.settings.patience
+        control.should_training_stop |= self.is_exhausted
 
     def result(self) -> dict[str, Any]:
         """What the stage's result says of it."""

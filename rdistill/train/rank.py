@@ -13,12 +13,12 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 from rdistill.config import Config, TrainConfig, load_config
-from rdistill.errors import RdistillError
+from rdistill.errors import RdistillError, kind_of
 from rdistill.precision import fastest_dtype
 from rdistill.run import RunFolder
 from rdistill.train.zero import take_norms_in_pieces
@@ -40,14 +40,12 @@ def main(name: str, stage: Callable[[RunFolder, Config], None], argv: list[str] 
         config = load_config(args.config, args.overrides)
         assert config.run_dir is not None
         prepare_process()
-        run, began = RunFolder(config.run_dir), time.monotonic()
+        run = RunFolder(config.run_dir)
         by_hand = os.environ["RANK"] == "0" and not os.environ.get(WATCH_STDIN)
-        with run.locked() if by_hand else contextlib.nullcontext():
+        with recorded(name, run, config) if by_hand else contextlib.nullcontext():
             stage(run, with_dtype(config, name))
-            if by_hand:
-                record_done(name, run, config, time.monotonic() - began)
     except RdistillError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        print(f"{kind_of(error)}: {error}", file=sys.stderr, flush=True)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -68,13 +66,17 @@ def with_dtype(config: Config, name: str) -> Config:
     return config.model_copy(update={name: section.model_copy(update={"dtype": fastest_dtype()})})
 
 
-def record_done(name: str, run: RunFolder, config: Config, seconds: float) -> None:
-    """Training by hand ends as a stage of `rdistill run` does: with the student's card and a manifest."""
+@contextlib.contextmanager
+def recorded(name: str, run: RunFolder, config: Config) -> Iterator[None]:
+    """Training by hand holds the run's lock and ends as a stage of `rdistill run` does: with a card and a manifest."""
     from rdistill.infer.card import write_card
-    from rdistill.stages import BY_NAME, write_manifest
+    from rdistill.stages import BY_NAME, fingerprints, write_manifest
 
-    write_card(run.model(name), config)
-    write_manifest(BY_NAME[name], run, config, run.read_result(name), seconds)
+    identity, began = fingerprints(config)[name], time.monotonic()
+    with run.locked():
+        yield
+        write_card(run.model(name), config)
+        write_manifest(BY_NAME[name], run, config, identity, run.read_result(name), time.monotonic() - began)
 
 
 def _end_with_launcher() -> None:

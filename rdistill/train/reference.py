@@ -1,11 +1,12 @@
 """Reference log-probabilities of DPO: computed once, before training, by the very forward passes that training uses.
 
-They are kept in RUN/stages/dpo/reference.safetensors with a fingerprint of the model, the pairs and the precision; a
-restarted stage reads them back instead of computing them from a model that has moved.
+They are kept in RUN/stages/dpo/reference.safetensors with a fingerprint of the model, the pairs, the planned rows and
+the precision; a restarted stage reads them back instead of computing them from a model that has moved.
 """
 
 import itertools
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rdistill.errors import TrainError
 from rdistill.models import folder_digest
 from rdistill.records import content_id
 from rdistill.run import RunFolder, write_durable
+from rdistill.train.batches import Unit
 from rdistill.train.data import TokenData
 
 
@@ -36,7 +38,7 @@ class Reference:
         from accelerate.utils import broadcast_object_list
 
         began = time.monotonic()
-        found: list[Any] = [self.fingerprint(), None] if trainer.is_world_process_zero() else [None, None]
+        found: list[Any] = [self.fingerprint(trainer.steps), None] if trainer.is_world_process_zero() else [None, None]
         if trainer.is_world_process_zero():
             found[1] = load(self.path, found[0])
         broadcast_object_list(found)
@@ -53,14 +55,24 @@ class Reference:
         self.seconds = round(time.monotonic() - began, 1)
         trainer.began = trainer.since = time.monotonic()
 
-    def fingerprint(self) -> str:
-        """Changes whenever the values could."""
+    def fingerprint(self, steps: Sequence[Sequence[Unit]]) -> str:
+        """Changes whenever the values could, or the rows that have some."""
         tokens = [[list(s) for s in g] for g in self.data.groups]
-        return content_id("reference", folder_digest(self.model), self.config.dtype, self.config.ld_alpha, tokens)
+        quantize = self.config.lora and self.config.lora.quantize
+        settings = [self.config.dtype, quantize, self.config.ld_alpha]
+        return content_id("reference", folder_digest(self.model), settings, tokens, planned_rows(steps))
+
+
+def planned_rows(steps: Sequence[Sequence[Unit]]) -> list[int]:
+    """The rows that training takes: all of them, unless it is less than an epoch."""
+    return sorted({row for step in steps for unit in step for row in unit})
 
 
 def compute(trainer: Any) -> torch.Tensor:
-    """(B, 2) values of every planned row, in the first epoch's own micro-batches, so that the step-0 margin is 0."""
+    """(B, 2) values of every planned row, in the first epoch's own micro-batches, so that the step-0 margin is 0.
+
+    Rows that are not planned are NaN.
+    """
     values_B2 = torch.zeros(len(trainer.data.groups), 2)
     model = trainer.model_wrapped
     model.eval()
@@ -70,7 +82,10 @@ def compute(trainer: Any) -> torch.Tensor:
             if batch.rows != (-1,):
                 values_B2[list(batch.rows)] = sums.compared_B2.float().cpu()
     model.train()
-    return trainer.accelerator.reduce(values_B2.to(trainer.args.device), "sum").cpu()
+    known_B2 = torch.full_like(values_B2, torch.nan)
+    rows = planned_rows(trainer.steps)
+    known_B2[rows] = trainer.accelerator.reduce(values_B2.to(trainer.args.device), "sum").cpu()[rows]
+    return known_B2
 
 
 def save(path: Path, values_B2: torch.Tensor, fingerprint: str) -> None:

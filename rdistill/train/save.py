@@ -3,7 +3,6 @@
 ZeRO-3 shards are gathered, LoRA is merged. The folder holds safetensors, tokenizer, chat template.
 """
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 
 from rdistill.errors import TrainError
-from rdistill.run import sync_folder
+from rdistill.run import sync_file, sync_folder
 from rdistill.train.attention import register_attention
 from rdistill.train.packing import Batch, forward_logps
 
@@ -118,9 +117,11 @@ def _compare(
 
 def put_in_place(partial: Path, folder: Path) -> None:
     """Make `partial` the model folder, durably; an older model is moved away first and removed last."""
-    for path in partial.iterdir():
-        with path.open("rb") as f:
-            os.fsync(f.fileno())
+    for path in partial.rglob("*"):
+        if path.is_dir():  # several chat templates have a folder of their own
+            sync_folder(path)
+        else:
+            sync_file(path)
     sync_folder(partial)
     folder.parent.mkdir(parents=True, exist_ok=True)
     old = folder.with_name(f".{folder.name}.old")

@@ -5,6 +5,7 @@
 Reads RUN/data/sft.parquet and the student; writes RUN/models/sft and RUN/stages/sft.
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -65,7 +66,7 @@ def train(run: RunFolder, config: Config) -> None:
         peft_config=rank.lora_settings(config.sft),
     )
     trainer.plan(data, config.sft, steps, run.metrics("sft"))
-    finish(trainer, tokenizer, run, "sft", early_stop=config.sft.early_stop is not None)
+    finish(trainer, tokenizer, run, "sft", Path(student), early_stop=config.sft.early_stop is not None)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -21,7 +21,7 @@ from rdistill.errors import TrainError
 from rdistill.process import release_free_memory
 from rdistill.run import RunFolder
 from rdistill.train.batches import Unit, accumulation, loader, plan_steps, rank_batches
-from rdistill.train.checkpoint import keep_metrics, training_identity, usable_checkpoint
+from rdistill.train.checkpoint import keep_metrics, usable_checkpoint
 from rdistill.train.data import TokenData
 from rdistill.train.early_stop import EarlyStop
 from rdistill.train.packing import Batch, pack
@@ -90,7 +90,7 @@ class PackedTraining:
         self.steps = steps
         self.batches = rank_batches(
             self.steps,
-            data.own_lengths(data.units(config.micro_batch_size)),
+            data.own_lengths(units_of(data, config)),
             batch_size=config.batch_size,
             micro_batch_size=config.micro_batch_size,
             ranks=self.args.world_size,
@@ -196,10 +196,14 @@ class PackedTraining:
             raise TrainError(f"loss is {logs['loss']} at step {step}; lower learning_rate, or set dtype: float32")
 
 
+def units_of(data: TokenData, config: TrainConfig) -> list[Unit]:
+    """Rows that are trained on together: no more than a pass takes, or a step."""
+    return data.units(min(config.micro_batch_size, config.batch_size))
+
+
 def planned_steps(data: TokenData, config: TrainConfig, seed: int) -> list[list[Unit]]:
     """Units of rows of each optimizer step."""
-    units = data.units(config.micro_batch_size)
-    return plan_steps(units, batch_size=config.batch_size, epochs=config.epochs, seed=seed)
+    return plan_steps(units_of(data, config), batch_size=config.batch_size, epochs=config.epochs, seed=seed)
 
 
 class LogLastStep(TrainerCallback):
@@ -234,13 +238,13 @@ def drop_optimizer_state(trainer: Any) -> None:
     release_free_memory()
 
 
-def finish(trainer: Any, tokenizer: Any, run: RunFolder, stage: str, early_stop: bool = False) -> None:
-    """Train, save the model checked, and write the stage's result."""
+def finish(trainer: Any, tokenizer: Any, run: RunFolder, stage: str, start: Path, *, early_stop: bool = False) -> None:
+    """Train from the model in `start`, save the model checked, and write the stage's result."""
     set_callbacks(trainer)
     stop = EarlyStop(trainer, tokenizer, run.stage(stage) / "best") if early_stop else None
     if stop:
         trainer.add_callback(stop)
-    checkpoint = usable_checkpoint(trainer, training_identity(trainer, stage, trainer.args.seed))
+    checkpoint = usable_checkpoint(trainer, stage, start)
     if trainer.is_world_process_zero():
         keep_metrics(trainer.metrics_path, checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

@@ -32,6 +32,9 @@ def deepspeed_settings(config: TrainConfig, passes: int) -> dict[str, Any]:
     for key in AUTO:
         if settings.setdefault(key, "auto") != "auto":
             raise ConfigError(f'{config.deepspeed}: {key} must be "auto"; set it in the run\'s config instead')
+    for key in ("bf16", "fp16"):
+        if settings.pop(key, {}).get("enabled", "auto") not in ("auto", False):
+            raise ConfigError(f"{config.deepspeed}: {key} must not be enabled; set dtype in the run's config instead")
     settings["bf16"] = {"enabled": config.dtype == "bfloat16"}
     settings.setdefault("zero_allow_untested_optimizer", True)
     settings.setdefault("zero_force_ds_cpu_optimizer", False)

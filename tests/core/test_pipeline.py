@@ -165,6 +165,21 @@ def test_the_manifest_says_what_was_done(go: Go, folder: RunFolder) -> None:
     assert manifest["code"] is None or len(manifest["code"]["commit"]) == 40
 
 
+def test_what_changes_while_a_stage_works_is_not_what_it_used(go: Go, tmp_path: Path, monkeypatch: Any) -> None:
+    data = tmp_path / "rows.jsonl"
+    data.write_text('{"prompt": "1 + 1?", "gold": "2"}\n')
+    source = f"prompts.sources=[{{path: {data}}}]"
+
+    def edited_meanwhile(*args: Any) -> dict[str, Any]:
+        data.write_text('{"prompt": "1 + 1?", "gold": "3"}\n')
+        return {}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "prompts", edited_meanwhile)
+        go(source, until="prompts")
+    assert go(source, until="prompts") == ["prompts"]
+
+
 def test_a_run_that_is_refused_leaves_the_config_as_it_was(go: Go, folder: RunFolder) -> None:
     go()
     before = folder.config.read_text()

@@ -15,12 +15,12 @@ from scripted import Endpoint
 
 from rdistill import stages
 from rdistill.config import load_config
-from rdistill.errors import RdistillError
+from rdistill.errors import RdistillError, kind_of
 from rdistill.ledger import Ledger
 from rdistill.process import child_environment
 from rdistill.records import Sample
 from rdistill.run import RunFolder
-from rdistill.stages import Stage, kind_of
+from rdistill.stages import Stage
 
 
 class Place:

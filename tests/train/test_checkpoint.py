@@ -4,12 +4,15 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from rdistill.config import SftConfig
 from rdistill.errors import TrainError
 from rdistill.train import checkpoint as checkpoints
-from rdistill.train.checkpoint import MANIFEST, check_space, keep_metrics, newest_whole, seal
+from rdistill.train.checkpoint import MANIFEST, check_space, keep_metrics, newest_whole, seal, training_identity
+from rdistill.train.data import TokenData
 
 # What transformers and DeepSpeed write for one rank; benchmarks/kill_train.py damages the real files.
 FILES = [
@@ -175,3 +178,21 @@ def test_the_curve_is_cut_back_to_the_checkpoint(tmp_path):
     assert path.read_text() == "".join(lines[:3])
     keep_metrics(path, None)
     assert path.read_text() == ""
+
+
+def test_another_start_or_another_deepspeed_file_is_another_training(tmp_path):
+    start, file = tmp_path / "student", tmp_path / "ds.json"
+    start.mkdir()
+
+    def identity(weights="a", stage=2, **fields):
+        (start / "model.safetensors").write_text(weights)
+        file.write_text(json.dumps({"zero_optimization": {"stage": stage}}))
+        config = SftConfig(deepspeed=str(file), **fields)
+        args = SimpleNamespace(world_size=1, seed=0)
+        trainer = SimpleNamespace(settings=config, data=TokenData(), args=args, steps=[[[0]]])
+        return training_identity(trainer, "sft", start)
+
+    first = identity()
+    assert identity(save_every=7) == first
+    changed = [identity(weights="another"), identity(stage=3), identity(learning_rate=1.0)]
+    assert len({first, *changed}) == 4

@@ -10,6 +10,7 @@ from rdistill.config import DpoConfig, SftConfig
 from rdistill.errors import DataError
 from rdistill.train.data import TokenData, load_pairs, load_sft
 from rdistill.train.packing import Tokens
+from rdistill.train.trainer import planned_steps
 
 TOKENIZER = tiny_tokenizer()
 
@@ -62,3 +63,11 @@ def test_rows_of_a_problem_that_begin_alike_stay_together():
 def test_missing_data_are_named(tmp_path):
     with pytest.raises(DataError, match=r"sft\.parquet is missing; run the stages before"):
         load_sft(tmp_path / "sft.parquet", TOKENIZER, SftConfig())
+
+
+def test_a_step_smaller_than_a_micro_batch_still_has_room_for_every_unit():
+    ids = [[1, 2, 3, 4, last] for last in range(3)]
+    data = TokenData(problems=["p"] * 3, groups=[[Tokens(i, [0.0] * 4 + [1.0])] for i in ids])
+    steps = planned_steps(data, SftConfig(batch_size=2, micro_batch_size=8, epochs=1), seed=0)
+    assert sorted(row for step in steps for unit in step for row in unit) == [0, 1, 2]
+    assert all(0 < sum(map(len, step)) <= 2 for step in steps)

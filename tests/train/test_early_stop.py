@@ -24,7 +24,8 @@ def resumed(folder, step, looks=LOOKS):
         state=SimpleNamespace(global_step=step),
     )
     stop = EarlyStop(trainer, None, folder / "best")
-    stop.on_train_begin(None, trainer.state, None)
+    stop.control = SimpleNamespace(should_training_stop=False)
+    stop.on_train_begin(None, trainer.state, stop.control)
     return stop
 
 
@@ -40,7 +41,13 @@ def test_a_resumed_training_knows_what_was_seen_until_its_checkpoint(tmp_path, s
 def test_a_best_model_from_beyond_the_checkpoint_is_forgotten(tmp_path, step):
     stop = resumed(tmp_path, step)
     assert stop.looks == [] and stop.best is None
-    assert not (tmp_path / "best").exists()
+    assert not (tmp_path / "best").exists() and not (tmp_path / "best.json").exists()
+
+
+@pytest.mark.parametrize(("later", "stops"), [([2.6, 2.7], True), ([2.6], False)])
+def test_a_training_killed_after_it_was_to_end_ends(tmp_path, later, stops):
+    looks = LOOKS + [[8 + 2 * n, loss] for n, loss in enumerate(later)]
+    assert resumed(tmp_path, looks[-1][0], looks).control.should_training_stop is stops
 
 
 def test_the_last_step_needs_no_model_from_before(tmp_path):

@@ -113,8 +113,25 @@ def test_drift_without_a_reference_is_held_against_the_start():
         (["dpo.loss=ipo", "dpo.label_smoothing=0.1"], "dpo.label_smoothing=0.1 means nothing with dpo.loss=ipo"),
         (["dpo.simpo_gamma=1"], "dpo.simpo_gamma=1 means nothing with dpo.loss=sigmoid"),
         (["dpo.loss=simpo", "dpo.ld_alpha=0.5"], "dpo.ld_alpha=0.5 cannot help dpo.loss=simpo"),
+        (["pair.student_variations=4"], "pair.student_variations=4 means nothing with pair.sources=.*; add student"),
+        (["pair.sources=[student]", "pair.student_variations=4"], "pair.student_variations=4 needs .* an equation"),
+        (
+            [
+                "pair.sources=[student]",
+                "pair.student_variations=4",
+                "prompts.sources=[{path: a, split: test, gold_format: equation}, {path: b}]",
+            ],
+            "none of prompts.sources to train on has gold_format: equation",
+        ),
     ],
 )
 def test_settings_that_cannot_both_be_meant_are_refused(tmp_path, overrides, sentence):
     with pytest.raises(ConfigError, match=sentence):
         load_config(make_run(tmp_path), overrides)
+
+
+@pytest.mark.parametrize("column", ["gold_format: equation", "fields: {hint: equation}"])
+def test_the_student_may_be_asked_variations_where_there_is_an_equation(tmp_path, column):
+    sources = f"prompts.sources=[{{path: a, {column}}}]"
+    config = load_config(make_run(tmp_path), ["pair.sources=[student]", "pair.student_variations=4", sources])
+    assert config.asks_student

@@ -32,7 +32,6 @@ def test_any_error_ends_the_rank_by_its_code_and_has_the_last_word(tmp_path, mon
 def test_training_by_hand_takes_the_run(tmp_path, monkeypatch, capsys):
     config = make_run(tmp_path)
     monkeypatch.setattr(rank, "prepare_process", lambda: monkeypatch.setenv("RANK", "0"))
-    monkeypatch.setattr(rank, "record_done", lambda *_: None)
     monkeypatch.setattr(rank.signal, "signal", lambda *_: None)
     with RunFolder(tmp_path).locked():
         assert rank.main("sft", lambda run, config: None, [str(config)]) == DataError("").exit_code
@@ -45,7 +44,6 @@ def test_a_curve_outlives_a_restart_by_hand(tmp_path, monkeypatch):
     curve.parent.mkdir(parents=True)
     curve.write_text('{"step": 1}\n')
     monkeypatch.setattr(rank, "prepare_process", lambda: monkeypatch.setenv("RANK", "0"))
-    monkeypatch.setattr(rank, "record_done", lambda *_: None)
     monkeypatch.setattr(rank.signal, "signal", lambda *_: None)
     assert rank.main("sft", lambda run, config: None, [str(config)]) == 0
     assert curve.exists(), "only the stage knows from which step it goes on"

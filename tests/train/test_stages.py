@@ -17,7 +17,7 @@ from train_helpers import make_run
 from rdistill.config import dump_config, load_config
 from rdistill.errors import DataError, TrainError
 from rdistill.run import RunFolder
-from rdistill.stages import BY_NAME, write_manifest
+from rdistill.stages import BY_NAME, fingerprints, write_manifest
 from rdistill.train.data import load_sft
 from rdistill.train.launch import launch
 from rdistill.train.losses import span_loss
@@ -158,7 +158,8 @@ def test_early_stop_keeps_the_model_of_the_lowest_held_out_loss(tmp_path, ranks,
     assert best == result["best_step"] == result["steps"] - 4 < 20
     assert {step for step in looks if step > best} == {best + 2, best + 4}
     assert held_out_loss(tmp_path) == pytest.approx(looks[best], rel=1e-4) == result["held_out_loss"]
-    write_manifest(BY_NAME["sft"], RunFolder(tmp_path), load_config(tmp_path / "config.yaml"), result, 1.0)
+    config = load_config(tmp_path / "config.yaml")
+    write_manifest(BY_NAME["sft"], RunFolder(tmp_path), config, fingerprints(config)["sft"], result, 1.0)
     left = {p.name for p in (tmp_path / "stages" / "sft").iterdir()}
     assert left == {"manifest.json", "metrics.jsonl", "result.json"}
 
@@ -220,7 +221,8 @@ def test_a_killed_training_goes_on_from_its_checkpoint(one_rank, tmp_path):
     assert run.read_result("sft")["resumed_from"] in (4, 6)
     assert [r["loss"] for r in lines] == [r["loss"] for r in one_rank[1]]
     assert (run.stage("sft") / "checkpoints").exists()  # until the stage is sealed, it may have to go on from them
-    write_manifest(BY_NAME["sft"], run, load_config(run.config), run.read_result("sft"), 1.0)
+    config = load_config(run.config)
+    write_manifest(BY_NAME["sft"], run, config, fingerprints(config)["sft"], run.read_result("sft"), 1.0)
     assert not (run.stage("sft") / "checkpoints").exists()
 
 

@@ -42,6 +42,8 @@ def test_what_contradicts_the_stage_is_refused(tmp_path):
     path = tmp_path / "ds.json"
     for text, message in [
         ('{"train_batch_size": 8}', "train_batch_size must be"),
+        ('{"fp16": {"enabled": true}}', "fp16 must not be enabled; set dtype"),
+        ('{"bf16": {"enabled": true}}', "bf16 must not be enabled"),
         ("[1]", "holds list"),
         ("{", "not a readable JSON"),
     ]:
