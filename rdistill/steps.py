@@ -6,7 +6,7 @@ Every function takes (run, config, ledger) and returns what the manifest keeps a
 import asyncio
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from itertools import chain
 from typing import Any
 
@@ -16,7 +16,7 @@ from rdistill.ledger import Ledger
 from rdistill.progress import bar
 from rdistill.records import Example, Pair, Problem, Sample, Status, Verdict
 from rdistill.run import RunFolder
-from rdistill.verifiers.composition import applicable, check_domains, combine
+from rdistill.verifiers.composition import applicable, check_domains, combine, without_form
 from rdistill.verifiers.pool import VerifierPool
 
 
@@ -91,7 +91,8 @@ def sandbox_levels(*rows: Iterable[Sample | Verdict]) -> dict[str, Any]:
 
 def verify(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     """Judge every sample that lacks a verdict, and count what the verifiers said."""
-    forget(ledger, lambda sample: sample.role == "student")  # of an earlier `pair`
+    known = {problem.id for problem in ledger.rows(Problem)}
+    forget(ledger, lambda sample: sample.role == "student" or sample.problem_id not in known)  # of an earlier `pair`
     asyncio.run(_judge_missing(config, ledger))
     reasons = Counter(f"{v.verifier}: {v.reason}" for v in ledger.rows(Verdict) if v.status is not Status.PASS)
     statuses = Counter(status.value for status in sample_statuses(config, ledger).values())
@@ -138,13 +139,16 @@ def sample_statuses(config: Config, ledger: Ledger) -> dict[str, Status]:
     }
 
 
-def _specs_by_sample(config: Config, ledger: Ledger, sample_ids: Iterable[str]) -> dict[str, list[VerifierSpec]]:
-    """The verifiers for each sample's domain."""
-    specs = list(config.verify.verifiers)
-    if all(spec.domains is None for spec in specs):
-        return dict.fromkeys(sample_ids, specs)
+def _specs_by_sample(config: Config, ledger: Ledger, sample_ids: Container[str]) -> dict[str, list[VerifierSpec]]:
+    """The verifiers for each sample's domain; an answer that the student was asked for alone has no form."""
     domain_of = {p.id: p.domain for p in ledger.rows(Problem)}
-    return {s.id: applicable(specs, domain_of[s.problem_id]) for s in ledger.rows(Sample)}
+    found = {}
+    for sample in ledger.rows(Sample):
+        if sample.id in sample_ids:
+            specs = applicable(config.verify.verifiers, domain_of[sample.problem_id])
+            alone = sample.role == "student" and sample.sampling["mode"] == "direct"
+            found[sample.id] = without_form(specs) if alone else specs
+    return found
 
 
 def trainable_statuses(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Status]:

@@ -28,7 +28,7 @@ from rdistill.teacher.faults import fault_warnings
 from rdistill.teacher.modes import Teacher
 from rdistill.teacher.sampler import CachedEngine, judge
 from rdistill.tools import make_tools
-from rdistill.verifiers.composition import FORM_VERIFIERS, GROUP_VERIFIERS, applicable, combine, deciding_reason
+from rdistill.verifiers.composition import GROUP_VERIFIERS, applicable, combine, deciding_reason, without_form
 from rdistill.verifiers.pool import VerifierPool
 
 Model = tuple[str, str | None]
@@ -68,11 +68,8 @@ async def evaluate_models(run: RunFolder, config: Config, ledger: Ledger) -> dic
 
 
 def answer_verifiers(config: Config) -> list[VerifierSpec]:
-    """The verifiers that decide whether a held-out answer is right: the required ones that can judge it alone, without
-    those about form; where there are no others, form decides.
-    """
-    required = [s for s in config.verify.verifiers if s.required and s.name not in GROUP_VERIFIERS]
-    return [s for s in required if s.name not in FORM_VERIFIERS] or required
+    """The verifiers that decide whether a held-out answer is right: the required ones that can judge it by itself."""
+    return without_form([s for s in config.verify.verifiers if s.required and s.name not in GROUP_VERIFIERS])
 
 
 def model_of(role: str, run: RunFolder, config: Config) -> Model | None:

@@ -11,11 +11,12 @@ CARD = "rdistill.json"
 
 
 class Card(Record):
-    """The prompt of each mode that was trained, the answer marker, and the tools."""
+    """The prompt of each mode that was trained, the answer marker, the tools, and how many turns may call them."""
 
     prompts: dict[StudentMode, str]
     marker: str
     tools: list[str] = []
+    max_turns: int = 4
 
 
 def make_card(config: Config) -> Card:
@@ -25,6 +26,7 @@ def make_card(config: Config) -> Card:
         },
         marker=config.answer.marker,
         tools=list(config.teacher.tools) if "tool" in config.select.modes else [],
+        max_turns=config.teacher.max_turns,
     )
 
 
@@ -45,13 +47,18 @@ def read_card(folder: Path) -> Card:
 
 
 def find_student(run_or_model: str) -> tuple[str, Card]:
-    """The model to serve and its card, from a run's folder (its last trained model), a model folder, or a model id."""
+    """The model to serve and its card, from a run's folder (its last trained model), a model folder, or a model id.
+
+    A DPO model counts if it was trained from the SFT model that is there now.
+    """
     folder = Path(run_or_model)
     if not folder.is_dir():
         return run_or_model, read_card(folder)
     run = RunFolder(folder)
     if run.ledger.exists():
-        for stage in ("dpo", "sft"):
+        sft, dpo = (run.read_manifest(stage) or {} for stage in ("sft", "dpo"))
+        is_current = dpo.get("inputs", {}).get("sft") == sft.get("fingerprint")
+        for stage in ("dpo", "sft") if is_current else ("sft",):
             if (run.model(stage) / CARD).exists():
                 return str(run.model(stage)), read_card(run.model(stage))
         raise DataError(f"{folder} has no trained student yet; finish it with: rdistill run {run.config}")

@@ -17,6 +17,7 @@ from rdistill.records import Message, Problem, Record, Sample, StudentMode
 from rdistill.teacher.engine import Completion, Engine, Request
 from rdistill.teacher.modes import answer_confidence, run_tool_loop, sandbox_of, total_usage
 from rdistill.tools import Tool
+from rdistill.tools.calls import OPEN
 
 AskMode = Literal["concise", "direct", "hidden", "explain", "tool"]
 ASK_MODES: tuple[str, ...] = get_args(AskMode)
@@ -101,7 +102,7 @@ class Student:
         stop = ["</tool_call>"] if mode == "tool" else []
         request = Request(temperature=temperature, max_tokens=self._max_tokens[mode], stop=stop, index=index, seed=seed)
         if mode == "tool":
-            return await run_tool_loop(self.engine.chat, prompt, request, self._tools, max_turns=4)
+            return await run_tool_loop(self.engine.chat, prompt, request, self._tools, self.card.max_turns)
         reply = await self.engine.chat(prompt, request)
         return [reply], [{"role": "assistant", "content": reply.text}]
 
@@ -111,8 +112,8 @@ class Student:
         return with_mode_prompt(messages, self.card.prompts[mode])
 
     def read(self, text: str, mode: StudentMode) -> tuple[str, str | None]:
-        """(rationale, answer) of a reply; the answer is None where an explanation declares none."""
+        """(rationale, answer) of a reply; the answer is None where an explanation declares none, or a call is open."""
         rationale, answer = split_answer(text, self.card.marker)
-        if mode == "explain" or answer is not None:
+        if mode == "explain" or answer is not None or OPEN in text:
             return rationale, answer
         return "", text.strip() or None

@@ -1,4 +1,6 @@
-"""The student's own answers to train problems, drawn and verified: its mistakes become the rejected side of pairs."""
+"""The student's own answers to train problems or their variations, drawn and verified: its mistakes become the
+rejected side of pairs.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -69,7 +69,7 @@ class PairConfig(Section):
     """Where pairs come from; docs/pairs.md describes each. `student` samples the SFT model, so pairs are built after
     it."""
     max_per_problem: Positive = 2
-    """Per source."""
+    """Per source and mode."""
     concise_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.7
     """A concise pair's chosen answer is at most this fraction of the rejected one's length."""
     student_samples: Positive = 4

@@ -27,8 +27,8 @@ class VllmConfig(Section):
     max_num_seqs: Positive = 64
     """Completions computed at once."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
-    """Of the weights that are served. `auto`: as on disk on a GPU; on CPU bfloat16 where it has instructions for it,
-    else float32."""
+    """Of the weights that are served. `auto`: on a GPU the 16 bits that vLLM takes for these weights; on CPU bfloat16
+    where it has instructions for it, else float32."""
     tensor_parallel_size: Positive = 1
     """GPUs that one copy of the model is spread over."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9

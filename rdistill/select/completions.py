@@ -12,10 +12,10 @@ from typing import NamedTuple
 from rdistill.answers import join_answer, split_answer
 from rdistill.records import Message, Sample, Span, StudentMode
 from rdistill.tools import result_turn
+from rdistill.tools.calls import CLOSE, OPEN
 
 FINAL_ROLES = ("answer", "revision")
 WHOLE = "stop"
-CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
 
 
 class Completion(NamedTuple):
@@ -41,7 +41,7 @@ def normalise(text: str) -> str:
 
 def is_whole(sample: Sample) -> bool:
     """The model ended it by itself: not cut by a length limit, no tool call left unanswered."""
-    return sample.finish_reason == WHOLE and not (sample.mode == "tool_trace" and CALL_OPEN in sample.text)
+    return sample.finish_reason == WHOLE and not (sample.mode == "tool_trace" and OPEN in sample.text)
 
 
 def complete(sample: Sample, mode: StudentMode, marker: str) -> Completion | None:
@@ -51,7 +51,7 @@ def complete(sample: Sample, mode: StudentMode, marker: str) -> Completion | Non
     if mode == "direct":
         return _turns([[(sample.answer, "answer")]]) if sample.answer else None
     rationale = (sample.rationale or "").strip()
-    if sample.mode == "tool_trace" or not rationale or CALL_OPEN in rationale or marker in rationale:
+    if sample.mode == "tool_trace" or not rationale or OPEN in rationale or marker in rationale:
         return None
     if sample.answer is None:
         return _turns([[(rationale, "rationale")]])
@@ -89,7 +89,7 @@ def _tool(sample: Sample, marker: str) -> Completion | None:
             turns.append(_call_parts(content.strip()))
     if not sample.messages or sample.messages[-1]["role"] != "assistant":
         return None
-    if CALL_OPEN not in sample.text:
+    if OPEN not in sample.text:
         rationale, answer = split_answer(sample.text, marker)
         answered = _explained(rationale, answer, marker) if answer else [(sample.text.strip(), "answer")]
         turns[-1] = [part for part in answered if part[0]]
@@ -100,11 +100,11 @@ def _call_parts(text: str) -> list[tuple[str, str]]:
     """Split a turn into prose and <tool_call>...</tool_call>; an unclosed call runs to the end."""
     parts: list[tuple[str, str]] = []
     while text:
-        start = text.find(CALL_OPEN)
+        start = text.find(OPEN)
         if start < 0:
             return [*parts, (text, "rationale")]
-        close = text.find(CALL_CLOSE, start)
-        end = len(text) if close < 0 else close + len(CALL_CLOSE)
+        close = text.find(CLOSE, start)
+        end = len(text) if close < 0 else close + len(CLOSE)
         parts += [part for part in ((text[:start], "rationale"), (text[start:end], "tool_call")) if part[0]]
         text = text[end:]
     return parts

@@ -132,7 +132,8 @@ class _Builder:
             own = [s for s in samples if s.role == "student" and s.sampling["mode"] == mode]
             gold = [s for s in samples if s.role == "gold"] if mode == "direct" and self.config.select.gold else []
             better = (self._finals(samples), own)
-            passed = next((right for side in better if (right := [s for s in side if self._passed(s)])), gold)
+            rights = ([s for s in side if self._passed(s)] for side in better)
+            passed = next((right for right in rights if self._sides(right, mode)), gold)
             yield from self._right_or_wrong(own, "student", mode, passed)
 
     def _right_or_wrong(

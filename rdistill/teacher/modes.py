@@ -17,9 +17,9 @@ from rdistill.config import Config, TeacherConfig, WorkedExample
 from rdistill.records import Message, Problem, Sample
 from rdistill.teacher.engine import Completion, Request
 from rdistill.tools import Tool, ToolCallError, parse_tool_calls, result_turn, with_tags
+from rdistill.tools.calls import CLOSE, OPEN
 
 Ask = Callable[[list[Message], Request], Awaitable[Completion]]
-CALL_END = "</tool_call>"
 
 
 class Teacher:
@@ -93,7 +93,7 @@ class Teacher:
         return samples
 
     async def _tool_trace(self, problem: Problem, messages: list[Message], index: int) -> list[Sample]:
-        request = self._request(index, stop=[CALL_END])
+        request = self._request(index, stop=[CLOSE])
         replies, turns = await run_tool_loop(self._ask, messages, request, self._tools, self._config.max_turns)
         return [self._sample(problem, request, replies, turns=turns)]
 
@@ -150,10 +150,10 @@ async def run_tool_loop(
         reply = await ask(as_chat([*prompt, *turns]), request)
         replies.append(reply)
         text, is_cut = with_tags(reply.text), reply.finish_reason == "length"
-        if "<tool_call>" in text.rpartition(CALL_END)[2] and not is_cut:
-            text += CALL_END  # the stop string, which engines cut off
+        if OPEN in text.rpartition(CLOSE)[2] and not is_cut:
+            text += CLOSE  # the stop string, which engines cut off
         turns.append({"role": "assistant", "content": text})
-        if "<tool_call>" not in text or len(replies) == max_turns or is_cut:
+        if OPEN not in text or len(replies) == max_turns or is_cut:
             return replies, turns
         turns.append({"role": "tool", "content": await _run_calls(text, tools)})
 

@@ -38,7 +38,7 @@ def engine_arguments(folder: str, config: VllmConfig, seed: int, *, cpu: bool) -
         # Small blocks: a shared prompt is cached by whole blocks, and worked examples fill only a few hundred tokens.
         batched = max(config.max_model_len, 4096)
         if config.dtype == "auto":
-            arguments["dtype"] = fastest_dtype()  # vLLM itself would take what is on disk
+            arguments["dtype"] = fastest_dtype()
         return arguments | {"enable_chunked_prefill": False, "max_num_batched_tokens": batched, "block_size": 32}
     return arguments | {"gpu_memory_utilization": config.gpu_memory_utilization}
 
@@ -77,7 +77,7 @@ class VllmEngine:
             engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         except Exception as error:
             raise TeacherError(f"vLLM cannot start {model!r}: {error}; see the log of this attempt") from error
-        shape = content_id(config.dtype, config.max_model_len)[:8]
+        shape = content_id(arguments["dtype"], config.max_model_len)[:8]
         identity = f"vllm:{model_identity(model, revision)}:{shape}"
         return cls(engine, engine.get_tokenizer(), identity, config.max_model_len, timeout_s)
 

@@ -31,6 +31,11 @@ def applicable(specs: Iterable[VerifierSpec], domain: str) -> list[VerifierSpec]
     return [spec for spec in specs if spec.domains is None or domain in spec.domains]
 
 
+def without_form(specs: Sequence[VerifierSpec]) -> list[VerifierSpec]:
+    """Those that say whether an answer alone is right; where there are no others, those about form."""
+    return [spec for spec in specs if spec.name not in FORM_VERIFIERS] or list(specs)
+
+
 def combine(verdicts: Sequence[Verdict], specs: Sequence[VerifierSpec], verify: VerifyConfig) -> Status:
     """One status for a sample from one verdict by each of `specs`."""
     votes = [(v.status, spec.weight) for v, spec in zip(verdicts, specs, strict=True) if spec.required]

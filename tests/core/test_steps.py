@@ -191,7 +191,8 @@ def test_the_student_is_asked_what_it_was_not_trained_on(
     ledger.write([Problem(id="figs", messages=told, gold="32", hint="84 - 52", cluster="f", split="train")])
     ledger.write([sample(0, "2"), sample(1, "32", problem_id="figs")])
     pair = {"sources": ["student"], "student_samples": 1, "student_variations": 3}
-    config = make_config(pair=pair, select={"gold": True})
+    equations = {"sources": [{"path": "rows.jsonl", "gold_format": "equation"}]}
+    config = make_config(prompts=equations, pair=pair, select={"gold": True})
     steps.verify(run, config, ledger)
     steps.select(run, config, ledger)
     sealed = run.sft_data.read_bytes()
@@ -204,12 +205,45 @@ def test_the_student_is_asked_what_it_was_not_trained_on(
     steps.verify(run, config, ledger)
     steps.select(run, config, ledger)
     assert run.sft_data.read_bytes() == sealed, "what is kept for pairs is not learned from before"
-    steps.pair(run, make_config(pair=pair | {"sources": ["best_of_n"]}, select={"gold": True}), ledger)
+    steps.pair(run, make_config(pair={"sources": ["best_of_n"]}, select={"gold": True}), ledger)
     assert {p.id for p in ledger.rows(Problem)} == {"p", "figs"}
     assert {s.problem_id for s in ledger.rows(Sample)} == {"p", "figs"}, "nothing is left of them"
     ledger.replace(Problem, [p for p in ledger.rows(Problem) if p.id == "p"])
     with pytest.raises(DataError, match=r"pair.student_variations=3, but no train problem has an equation"):
         steps.pair(run, config, ledger)
+
+
+@pytest.mark.parametrize("is_form_required", [False, True])
+def test_an_answer_that_was_asked_for_alone_needs_no_form(
+    run: RunFolder, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, is_form_required: bool
+) -> None:
+    def reply(messages: list[Message], request: Request) -> Reply:
+        return Reply("2" if request.index == 0 else "3")
+
+    async def start_student(model: str, revision: str | None, config: Config) -> ScriptedEngine:
+        return ScriptedEngine(reply, identity="student")
+
+    monkeypatch.setattr(engine_starts, "start_student", start_student)
+    ledger.write([sample(0, "2")])
+    form = {"name": "format", "required": is_form_required}
+    config = make_config(
+        pair={"sources": ["student"], "student_samples": 2},
+        select={"modes": ["direct"]},
+        verify={"verifiers": [{"name": "math"}, form], "timeout_s": 60},
+    )
+    steps.verify(run, config, ledger)
+    steps.select(run, config, ledger)
+    steps.pair(run, config, ledger)
+    statuses = steps.sample_statuses(config, ledger)
+    own = {s.answer: statuses[s.id] for s in ledger.rows(Sample) if s.role == "student"}
+    assert own == {"2": Status.PASS, "3": Status.FAIL}
+
+
+def test_samples_of_problems_that_are_gone_are_forgotten(run: RunFolder, ledger: Ledger) -> None:
+    domains = {"verifiers": [{"name": "math", "domains": ["general"]}], "timeout_s": 60}
+    ledger.write([sample(0, "2"), sample(1, "2", problem_id="gone", role="gold")])
+    assert steps.verify(run, make_config(verify=domains), ledger)["statuses"] == {"pass": 1}
+    assert {s.problem_id for s in ledger.rows(Sample)} == {"p"}
 
 
 def golds_of(ledger: Ledger, problem: Problem) -> list[Sample]:

@@ -16,6 +16,7 @@ from rdistill.infer.ask import read_questions
 from rdistill.infer.card import CARD, Card, find_student, make_card, read_card, write_card
 from rdistill.infer.concise import Answer, Student
 from rdistill.ledger import Ledger
+from rdistill.records import Problem
 from rdistill.run import RunFolder
 from rdistill.tools import make_tools
 
@@ -63,6 +64,18 @@ def test_tool_runs_the_call() -> None:
     assert found.answer == "42" and len(calls) == 2
     assert calls[1][0][-1]["content"] == "<tool_response>\n42\n</tool_response>"
     assert found.tokens == len(CALL.split()) + 2
+
+
+def test_the_card_says_how_many_turns_may_call_tools() -> None:
+    found, calls = answer("tool", CALL, CALL, CALL, CALL, CALL, "#### 42", max_turns=6)
+    assert found.answer == "42" and len(calls) == 6
+    engine = ScriptedEngine(lambda messages, request: Reply(CALL))
+    student = Student(
+        engine, Card(prompts=PROMPTS, marker="####", max_turns=3), make_tools(["calculator"], SandboxConfig())
+    )
+    problem = Problem(id="p", messages=QUESTION, gold="42", cluster="c", split="test")
+    assert asyncio.run(student.sample(problem, "tool")).answer is None, "a call that is open is no answer"
+    assert len(engine.calls) == 3
 
 
 def test_an_explanation_without_an_answer_is_shown_as_it_is() -> None:
@@ -129,6 +142,10 @@ def test_a_runs_student_is_its_last_trained_model(tmp_path: Path) -> None:
     assert find_student(str(run.root))[0] == str(run.model("sft")), "a model without its card is not whole"
     write_card(run.model("dpo"), make_config())
     assert find_student(str(run.root))[0] == str(run.model("dpo"))
+    for stage, manifest in [("sft", {"fingerprint": "2"}), ("dpo", {"inputs": {"sft": "1"}})]:
+        run.manifest(stage).parent.mkdir(parents=True)
+        run.manifest(stage).write_text(json.dumps(manifest))
+    assert find_student(str(run.root))[0] == str(run.model("sft")), "sft was trained again since"
     assert find_student(str(run.model("sft")))[0] == str(run.model("sft"))
     assert find_student("owner/name") == ("owner/name", read_card(tmp_path))
 

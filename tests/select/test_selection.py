@@ -368,3 +368,17 @@ def test_gold_stands_in_where_no_sample_passed_and_in_direct_alone(tmp_path):
     (added,) = [e for e in examples if e not in plain]
     assert (added.sample_id, added.mode, added.messages[-1]["content"]) == (golds[unsolved.id].id, "direct", "7")
     assert report["gold"] == 1 and {e.sample_id for e in plain} == {right.id}
+
+
+def test_what_the_student_got_right_stands_in_where_the_teachers_reply_has_nothing_to_say_in_a_mode(ledger):
+    problem = make_problem()
+    bare = make_sample(problem, 0, "")
+    own = [
+        make_sample(problem, n, "Add 3 and 4.", answer, role="student", sampling={"index": n, "mode": "explain"})
+        for n, answer in enumerate(["7", "8"])
+    ]
+    verdicts = [judge(bare, Status.PASS), judge(own[0], Status.PASS), judge(own[1], Status.FAIL)]
+    status_of = fill(ledger, [problem], [bare, *own], verdicts)
+    pairs, _, _ = build_pairs(ledger, make_config(), status_of)
+    found = [(p.chosen_id, p.rejected_id) for p in pairs if (p.source, p.mode) == ("student", "explain")]
+    assert found == [(own[0].id, own[1].id)]
