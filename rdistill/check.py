@@ -6,15 +6,17 @@ example through the student's own chat template.
 
 import asyncio
 import json
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 
 from rdistill.answers import join_answer
-from rdistill.config import Config, TrainConfig
+from rdistill.config import AnswerConfig, Config, TrainConfig
 from rdistill.errors import ConfigError, DataError, PrerequisiteError, VerifierError
 from rdistill.models import bundled_is_ready, check_model, resolve_model
 from rdistill.prompts.student import student_messages
@@ -42,7 +44,7 @@ def check_all(config: Config, consent: Consent = Consent()) -> dict[str, Any]:
     from rdistill.prompts import build_problems
 
     RunFolder(config.run_dir or "").check_usable()
-    check_prerequisites(config)
+    check_prerequisites(config, wait_s=6)
     accepted = check_sandbox(config, consent)
     problems, counts = build_problems(config)
     check_domains(config, problems)
@@ -75,6 +77,16 @@ def warnings(config: Config) -> list[str]:
             f"teacher.system does not name the answer marker {marker!r}; in YAML, text after ' #' is a comment unless "
             "the text is in quotes"
         )
+    found += [
+        f"{field} does not end as answer.marker={marker!r} says; the teacher will copy it"
+        for field, text in worked_replies(config)
+        if marker not in text
+    ]
+    found += [
+        f"{field} still names '{MARKER}', but answer.marker is {marker!r}"
+        for field, text in default_texts(config)
+        if MARKER in text and MARKER not in marker
+    ]
     if all(spec.name in GROUP_VERIFIERS for spec in config.verify.verifiers if spec.required):
         found.append(
             "verify.verifiers has none that judges one answer alone, so evaluation can call nothing right; name one "
@@ -85,6 +97,23 @@ def warnings(config: Config) -> list[str]:
             "teacher.sampling.temperature=0 draws the same reply teacher.max_samples times; raise it, or ask 1"
         )
     return found
+
+
+def worked_replies(config: Config) -> Iterator[tuple[str, str]]:
+    """Each worked example's last reply, by field."""
+    for number, example in enumerate(config.teacher.examples):
+        yield f"teacher.examples.{number}.reply", example.reply if isinstance(example.reply, str) else example.reply[-1]
+
+
+MARKER: str = AnswerConfig.model_fields["marker"].default
+
+
+def default_texts(config: Config) -> Iterator[tuple[str, str]]:
+    """What tells a model how to end, by field, where it is used; its default names the default marker."""
+    if config.teacher.mode == "critique_revise":
+        yield "teacher.revise", config.teacher.revise
+    for mode in {*config.select.modes, *config.evaluate.modes}:
+        yield f"student.prompts.{mode}", config.student.prompts[mode]
 
 
 def gold_warnings(gold: dict[str, Any]) -> list[str]:
@@ -98,8 +127,8 @@ def gold_warnings(gold: dict[str, Any]) -> list[str]:
     ]
 
 
-def check_prerequisites(config: Config) -> None:
-    """Data folder, models, endpoint, verifiers, DeepSpeed files."""
+def check_prerequisites(config: Config, wait_s: float = 60) -> None:
+    """Data folder, models, endpoint, verifiers, DeepSpeed files. wait_s: for the endpoint's first token, at most."""
     from rdistill.verifiers.registry import require
 
     if not Path(config.data_dir or ".").is_dir():
@@ -113,7 +142,7 @@ def check_prerequisites(config: Config) -> None:
     if config.teacher.engine == "openai":
         from rdistill.teacher.openai import probe_endpoint
 
-        probe_endpoint(config.teacher)
+        probe_endpoint(config.teacher, min(wait_s, config.teacher.timeout_s))
     else:
         check_model(config.teacher.model, "teacher.model", config.teacher.revision)
 
@@ -260,7 +289,7 @@ def made_up_example(config: Config, problem: Problem, mode: StudentMode) -> Exam
 
 def print_plan(plan: dict[str, Any], console: Console) -> None:
     """The plan as a person reads it."""
-    console.print(f"[bold]{plan['name']}[/bold] -> {plan['run_dir']}", soft_wrap=True)
+    console.print(f"[bold]{escape(plan['name'])}[/bold] -> {escape(plan['run_dir'])}", soft_wrap=True)
     console.print(f"teacher  {plan['teacher']}\nstudent  {plan['student']}", markup=False, soft_wrap=True)
     gold = plan["gold"]
     quarantine = f"gold: {gold['checked']} checked, {gold['quarantined']} to be quarantined"

@@ -80,7 +80,7 @@ def init(path: Annotated[Path, typer.Argument(help="The file to write.")] = Path
         path.write_text(STARTER)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written ({error.strerror}); name another file") from None
-    out.print(f"{path} written. Edit it, then: rdistill check {path}; rdistill run {path}")
+    print(f"{path} written. Edit it, then: rdistill check {path}; rdistill run {path}")
 
 
 @app.command()
@@ -212,7 +212,7 @@ def export(
     from rdistill.select import export_run
 
     for path in export_run(RunFolder(run_dir), file_format, folder or run_dir / "export" / file_format):
-        out.print(path)
+        print(path)
 
 
 @verifiers_app.command("list")

@@ -68,8 +68,8 @@ async def evaluate_models(run: RunFolder, config: Config, ledger: Ledger) -> dic
 
 
 def answer_verifiers(config: Config) -> list[VerifierSpec]:
-    """The verifiers that decide whether a held-out answer is right: the required ones that can judge it by itself."""
-    return without_form([s for s in config.verify.verifiers if s.required and s.name not in GROUP_VERIFIERS])
+    """The required verifiers that can judge an answer by itself; of those for its domain, form decides only alone."""
+    return [s for s in config.verify.verifiers if s.required and s.name not in GROUP_VERIFIERS]
 
 
 def model_of(role: str, run: RunFolder, config: Config) -> Model | None:
@@ -162,8 +162,10 @@ class Evaluation:
         # Unlike in training, an answer that ran into the limit is judged by what it says.
         said = [s if s.fault else s.model_copy(update={"finish_reason": "stop"}) for s in samples]
         asked = zip(self.problems, said, strict=True)
-        verdicts = await asyncio.gather(*(judge(p, s, self.pool) for p, s in asked))
-        specs = [applicable(self.pool.specs, p.domain) for p in self.problems]
+        said_of = await asyncio.gather(*(judge(p, s, self.pool) for p, s in asked))
+        specs = [without_form(applicable(self.pool.specs, p.domain)) for p in self.problems]
+        names = [{spec.name for spec in by} for by in specs]
+        verdicts = [[v for v in found if v.verifier in kept] for found, kept in zip(said_of, names, strict=True)]
         statuses = [combine(found, by, self.config.verify) for found, by in zip(verdicts, specs, strict=True)]
         return [
             {

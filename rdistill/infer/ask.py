@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from rdistill.config import SandboxConfig, VllmConfig
+from rdistill.config import VllmConfig
 from rdistill.errors import ConfigError, DataError, TeacherError
 from rdistill.infer.card import Card, find_student
 from rdistill.infer.concise import ASK_MODES, Answer, Student
@@ -95,7 +95,7 @@ def answer_all(run_or_model: str, questions: list[Question], consent: Consent = 
     _check_modes(card, questions, consent)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     log, faults = _log_file(), []
-    tools = make_tools(card.tools, SandboxConfig()) if uses_tools(questions) else {}
+    tools = make_tools(card.tools, card.sandbox) if uses_tools(questions) else {}
     with asyncio.Runner() as runner:
 
         def quietly(work: Coroutine[Any, Any, T]) -> T:
@@ -103,7 +103,7 @@ def answer_all(run_or_model: str, questions: list[Question], consent: Consent = 
                 return runner.run(work)
 
         try:
-            engine = quietly(start_vllm(model, None, VllmConfig()))
+            engine = quietly(start_vllm(model, None, VllmConfig(max_model_len=card.max_model_len)))
         except TeacherError as error:
             raise TeacherError(f"{error} ({log})") from None
         try:
@@ -124,7 +124,7 @@ def _check_modes(card: Card, questions: list[Question], consent: Consent) -> Non
         if trained.get(q.mode, q.mode) not in card.prompts:
             raise ConfigError(f"mode {q.mode!r} was not trained; this student has {', '.join(card.prompts)}")
     if "python" in card.tools and uses_tools(questions):
-        lowest = SandboxConfig().require
+        lowest = card.sandbox.require
         for warning in sandbox_warnings(require(lowest, consent), lowest):
             print(f"warning: {warning}", file=sys.stderr)
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rdistill.config import Config, StudentConfig
+from rdistill.config import Config, SandboxConfig, StudentConfig, VllmConfig
 from rdistill.errors import DataError
 from rdistill.records import Record, StudentMode
 from rdistill.run import RunFolder, write_durable
@@ -11,12 +11,16 @@ CARD = "rdistill.json"
 
 
 class Card(Record):
-    """The prompt of each mode that was trained, the answer marker, the tools, and how many turns may call them."""
+    """The prompt of each mode that was trained, the answer marker, the tools, how many turns may call them and where,
+    and the most tokens of prompt and answer.
+    """
 
     prompts: dict[StudentMode, str]
     marker: str
     tools: list[str] = []
     max_turns: int = 4
+    sandbox: SandboxConfig = SandboxConfig()
+    max_model_len: int = VllmConfig().max_model_len
 
 
 def make_card(config: Config) -> Card:
@@ -27,6 +31,8 @@ def make_card(config: Config) -> Card:
         marker=config.answer.marker,
         tools=list(config.teacher.tools) if "tool" in config.select.modes else [],
         max_turns=config.teacher.max_turns,
+        sandbox=config.sandbox,
+        max_model_len=config.teacher.vllm.max_model_len,
     )
 
 

@@ -8,6 +8,7 @@ import csv
 import gzip
 import io
 import json
+import logging
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,6 +134,7 @@ def read_hub(name: str, subset: str | None, split: str, revision: str | None, da
     except ImportError:
         raise PrerequisiteError("a hub data set needs the datasets package: pip install datasets") from None
     folder = Path(data_dir or ".") / name
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of each new try
     try:
         if any((folder / mark).is_file() for mark in ("state.json", "dataset_dict.json")):
             loaded = datasets.load_from_disk(str(folder))
@@ -140,6 +142,9 @@ def read_hub(name: str, subset: str | None, split: str, revision: str | None, da
         else:
             source = str(folder) if folder.is_dir() else name
             rows = datasets.load_dataset(source, subset, split=split, revision=revision)
+    except ConnectionError as error:
+        cause = (str(error).splitlines() or [""])[0][:200]
+        raise PrerequisiteError(f"data set {name!r} is no folder here, and the hub does not answer ({cause})") from None
     except Exception as error:  # datasets raises many kinds; each is the same to the user: no data
         cause = (str(error).splitlines() or [""])[0][:200]
         raise DataError(

@@ -14,7 +14,7 @@ async def start_teacher(config: Config) -> Engine:
     if teacher.engine == "openai":
         from rdistill.teacher.openai import OpenAIEngine, probe_endpoint
 
-        await asyncio.to_thread(probe_endpoint, teacher)
+        await asyncio.to_thread(probe_endpoint, teacher, min(teacher.timeout_s, 60))
         return OpenAIEngine(teacher)
     return await start_vllm(
         teacher.model, teacher.revision, teacher.vllm, seed=config.seed, timeout_s=teacher.timeout_s

@@ -181,13 +181,17 @@ def call_as_text(call: dict[str, Any]) -> str:
     return f'<tool_call>{{"name": {canonical_json(function["name"])}, "arguments": {arguments or "{}"}}}</tool_call>'
 
 
-def probe_endpoint(config: TeacherConfig) -> None:
-    """Ask for one token. Raises PrerequisiteError with what to change if the endpoint does not answer."""
+def probe_endpoint(config: TeacherConfig, wait_s: float = 6.0) -> None:
+    """Ask for one token. Raises PrerequisiteError with what to change if the endpoint does not answer in `wait_s`."""
     url = f"{(config.base_url or '').rstrip('/')}/chat/completions"
     body = {"model": config.model, "messages": [{"role": "user", "content": "1+1="}], "max_tokens": 1}
     place = f"teacher.base_url={config.base_url!r}"
     try:
-        response = httpx.post(url, json=body, headers=authorisation(config), timeout=httpx.Timeout(6, connect=3))
+        response = httpx.post(url, json=body, headers=authorisation(config), timeout=httpx.Timeout(wait_s, connect=3))
+    except httpx.ReadTimeout:
+        raise PrerequisiteError(
+            f"{place} took a question and gave no token in {wait_s:g} s; wait until it is less busy, or loaded"
+        ) from None
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         raise PrerequisiteError(
             f"{place} does not answer ({type(error).__name__}); start the server, or correct the address"

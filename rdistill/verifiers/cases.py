@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, StrictStr, ValidationError, model_va
 
 from rdistill.answers import split_answer
 from rdistill.config import VerifierSpec
-from rdistill.errors import DataError, RdistillError
+from rdistill.errors import ConfigError, DataError, RdistillError, VerifierError
 from rdistill.explain import explain_validation
 from rdistill.records import Problem, Sample, Status, TeacherMode, Verdict, content_id
 from rdistill.strict_json import loads_strict
@@ -78,14 +78,17 @@ def run_cases(
     `true_accepted` is the share of the rows to pass that passed, `false_accepted` the share of the rows to fail that
     passed, `unverifiable` the share of all rows (null where there are none); a row is wrong if it passed and should
     not have, or the reverse, and `why` has the verdict on each wrong one.
-    Raises: ConfigError for an unknown verifier, DataError for an unreadable case file.
+    Raises: ConfigError for a verifier that is unknown or cannot be built, DataError for an unreadable case file.
     """
     registry.require(name)
     rows = read_cases(Path(cases_path) if cases_path else registry.folder(name) / "cases.jsonl")
     marker = (options or {}).get("marker", MARKER)
     pairs = [(*to_pair(row, marker), to_others(row, marker)) for row in rows]
     spec = VerifierSpec(name=name, options=options or {}, timeout_s=timeout_s)
-    verdicts, seconds = asyncio.run(_judge(spec, pairs, workers))
+    try:
+        verdicts, seconds = asyncio.run(_judge(spec, pairs, workers))
+    except VerifierError as error:
+        raise ConfigError(str(error)) from None
     return {**_count(rows, verdicts), "per_s": round(len(rows) / seconds, 1)}
 
 

@@ -9,7 +9,9 @@ import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
+
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from rdistill.errors import ConfigError, VerifierError
 from rdistill.verifiers.protocol import Verifier
@@ -89,7 +91,7 @@ def create(name: str, options: dict[str, Any]) -> Verifier:
     except Exception as error:
         raise VerifierError(f"verifier {name!r} failed to import: {type(error).__name__}: {error}") from error
     try:
-        verifier = cls(**options)
+        verifier = cls(**typed(cls, options))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"verifier {name!r} refused its options {options!r}: {error}") from error
     has_names = all(isinstance(getattr(verifier, field, None), str) for field in ("name", "version"))
@@ -98,6 +100,28 @@ def create(name: str, options: dict[str, Any]) -> Verifier:
             f"verifier {name!r} needs text fields 'name' and 'version' and a method check(problem, sample)"
         )
     return verifier
+
+
+def typed(cls: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Options as the types that the class says they have; what it says nothing of, or nothing known, stays as it is.
+
+    Raises: ValueError for one that is of another type.
+    """
+    try:
+        hints = get_type_hints(cls.__init__)
+    except Exception:  # a plug-in's annotations may name what cannot be found
+        return options
+    found = dict(options)
+    for name in options.keys() & hints.keys():
+        try:
+            adapter = TypeAdapter(hints[name])
+        except PydanticUserError:  # a type that pydantic has no rules for
+            continue
+        try:
+            found[name] = adapter.validate_python(options[name])
+        except ValidationError as error:
+            raise ValueError(f"{name} is {options[name]!r}: {error.errors()[0]['msg']}") from None
+    return found
 
 
 def _load_file(name: str) -> Any:

@@ -227,6 +227,30 @@ def test_check_warns_of_what_is_probably_not_meant(place: Path) -> None:
     assert any("verify.verifiers has none that judges one answer alone" in w for w in json.loads(done.out)["warnings"])
 
 
+def test_check_warns_of_texts_that_end_otherwise_than_the_marker_says(place: Path) -> None:
+    examples = "teacher.examples=[{question: q, reply: 'So #### 1'}, {question: q, reply: 'So Final: 1'}]"
+    prompts = 'student.prompts.explain="Reason. End with ####."'
+    system = "teacher.system='End with Final: and the answer.'"
+    done = rdistill("check", "good.yaml", "answer.marker='Final:'", system, examples, prompts, "--json")
+    assert done.code == 0, done.err
+    about = [w.split(" ")[0] for w in json.loads(done.out)["warnings"]]
+    assert about == ["teacher.examples.0.reply", "student.prompts.explain"]
+
+
+@pytest.mark.parametrize(
+    ("verifiers", "says"),
+    [
+        ("[{name: length}]", "no bounds; set an option"),
+        ("[{name: language}]", "'language' does not accept 40 of 40 gold answers"),
+        ("[{name: math}, {name: format, options: {max_answer_chars: many}}]", "max_answer_chars is 'many'"),
+        ("[{name: math, options: {strict: maybe}}]", "strict is 'maybe'"),
+    ],
+)
+def test_check_refuses_verifiers_that_could_judge_nothing(place: Path, verifiers: str, says: str) -> None:
+    done = rdistill("check", "good.yaml", f"verify.verifiers={verifiers}")
+    assert done.code == 2 and says in sentence(done.err)
+
+
 def test_check_tells_of_gold_that_will_be_quarantined(place: Path) -> None:
     rows = [{"question": f"What is {n} + {n}?", "answer": str(2 * n) if n else "n/a\n#### or 0"} for n in range(40)]
     write_rows(place / "data.jsonl", rows)
@@ -369,7 +393,7 @@ def test_an_endpoint_that_accepts_and_never_answers_is_given_up(place: Path, sil
         "check", "good.yaml", "teacher.engine=openai", f"teacher.base_url=http://127.0.0.1:{silent_port}/v1"
     )
     assert done.code == 3 and time.monotonic() - started < limit_s()
-    assert "teacher.base_url=" in sentence(done.err) and "ReadTimeout" in done.err
+    assert "teacher.base_url=" in sentence(done.err) and "gave no token in 6 s" in done.err
 
 
 @pytest.mark.parametrize(

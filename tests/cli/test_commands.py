@@ -309,6 +309,8 @@ def test_init_writes_a_config_that_check_understands(tmp_path: Path, monkeypatch
     done = rdistill("init")
     assert done.code == 2 and "rdistill.yaml exists; name another file" in error(done)
     assert (tmp_path / "rdistill.yaml").read_text() == before
+    assert "rdistill run a[b].yaml" in rdistill("init", "a[b].yaml").out
+    assert rdistill("check", "rdistill.yaml", "--run-dir", "/tmp/[/b]x").code == 3, "no markup"
     done = rdistill("init", tmp_path / "no" / "folder.yaml")
     assert done.code == 2 and "cannot be written" in error(done)
     (tmp_path / "train.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n' * 3)

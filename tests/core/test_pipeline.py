@@ -165,7 +165,9 @@ def test_the_manifest_says_what_was_done(go: Go, folder: RunFolder) -> None:
     assert manifest["code"] is None or len(manifest["code"]["commit"]) == 40
 
 
-def test_what_changes_while_a_stage_works_is_not_what_it_used(go: Go, tmp_path: Path, monkeypatch: Any) -> None:
+def test_what_changes_while_a_stage_works_is_not_what_it_used(
+    go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = tmp_path / "rows.jsonl"
     data.write_text('{"prompt": "1 + 1?", "gold": "2"}\n')
     source = f"prompts.sources=[{{path: {data}}}]"

@@ -18,6 +18,7 @@ from rdistill.records import Message, Problem
 from rdistill.run import RunFolder
 from rdistill.teacher import engines
 from rdistill.teacher.engine import Request
+from rdistill.verifiers.composition import applicable, without_form
 
 
 def make_config(**fields: Any) -> Config:
@@ -244,13 +245,24 @@ def test_an_empty_split_cannot_be_measured(run: RunFolder) -> None:
 
 
 def test_form_alone_does_not_decide_unless_nothing_else_does() -> None:
-    def names(*specs: dict) -> list[str]:
-        return [s.name for s in answer_verifiers(make_config(verify={"verifiers": list(specs)}))]
+    def names(*specs: dict, domain: str = "general") -> list[str]:
+        required = answer_verifiers(make_config(verify={"verifiers": list(specs)}))
+        return [s.name for s in without_form(applicable(required, domain))]
 
     assert names({"name": "math"}, {"name": "format"}, {"name": "code", "required": False}) == ["math"]
     assert names({"name": "steps"}, {"name": "math"}) == ["math"], "an answer alone has no steps"
     assert names({"name": "format"}) == ["format"]
     assert names({"name": "agreement"}, {"name": "math"}) == ["math"], "it has no word on one answer alone"
+    by_domain = {"name": "math", "domains": ["sums"]}, {"name": "length", "domains": ["prose"]}, {"name": "format"}
+    assert names(*by_domain, domain="sums") == ["math"]
+    assert names(*by_domain, domain="prose") == ["length", "format"]
+
+
+def test_where_form_alone_judges_a_domain_it_decides(run: RunFolder, served: Served) -> None:
+    lengths = {"name": "length", "domains": ["general"], "options": {"max_words": 50}}
+    verify = {"verifiers": [{"name": "math", "domains": ["sums"]}, lengths], "workers": 1, "timeout_s": 60}
+    _, card = evaluate(run, make_config(verify=verify, evaluate={"models": ["sft"]}))
+    assert card["models"]["sft"]["explain"]["accuracy"] == 1
 
 
 def test_without_a_verifier_for_one_answer_nothing_is_called_right(run: RunFolder, served: Served) -> None:

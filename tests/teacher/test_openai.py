@@ -279,6 +279,13 @@ def test_the_probe_tells_what_to_change() -> None:
             probe_endpoint(make_config(url))
 
 
+def test_a_slow_endpoint_is_not_called_dead() -> None:
+    with Endpoint(latency_s=0.5) as endpoint:
+        with pytest.raises(PrerequisiteError, match=r"gave no token in 0.1 s; wait until it is less busy"):
+            probe_endpoint(make_config(endpoint.url), 0.1)
+        probe_endpoint(make_config(endpoint.url), 5)
+
+
 def test_the_identity_changes_with_the_model_and_the_place() -> None:
     names = {OpenAIEngine(make_config(**f)).identity for f in ({}, {"revision": "2"}, {"url": "http://other/v1"})}
     assert len(names) == 3

@@ -105,3 +105,8 @@ def test_unknown_names_and_files_are_refused(tmp_path):
         run_cases("maths_of_sorts")
     with pytest.raises(DataError, match="--cases"):
         run_cases("math", tmp_path / "none.jsonl")
+    broken = tmp_path / "broken.py"
+    broken.write_text("import nothing_of_that_name\n")
+    write(tmp_path / "cases.jsonl", case("1", "1", "1", "pass"))
+    with pytest.raises(ConfigError, match="failed to import: ModuleNotFoundError"):
+        run_cases(f"{broken}:Broken", tmp_path / "cases.jsonl")

@@ -39,6 +39,14 @@ class Language:
             raise ValueError(f"max_foreign is {max_foreign}, expected a share from 0 to under 1")
         self.languages, self.max_foreign = codes_of(languages) if languages is not None else frozenset(), max_foreign
 
+    def check_gold(self, problem: Problem, stated: Sample) -> Verdict:
+        """Whether the wanted languages are known, from the options or the gold."""
+        try:
+            self.languages or codes_of(problem.gold)
+        except ValueError as error:
+            return unverifiable(self, stated, Reason.BAD_GOLD, str(error))
+        return passed(self, stated)
+
     def check(self, problem: Problem, sample: Sample) -> Verdict:
         try:
             wanted = self.languages or codes_of(problem.gold)

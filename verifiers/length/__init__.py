@@ -54,15 +54,19 @@ class Length:
         if fault := bounds_fault(self.bounds):
             raise ValueError(fault)
 
+    def check_gold(self, problem: Problem, stated: Sample) -> Verdict:
+        """Whether there are bounds, from the options or the gold."""
+        try:
+            self.bounds_for(problem)
+        except ValueError as error:
+            return unverifiable(self, stated, Reason.BAD_GOLD, str(error))
+        return passed(self, stated)
+
     def check(self, problem: Problem, sample: Sample) -> Verdict:
         try:
-            bounds = {**self.bounds, **bounds_of(problem.gold)}
+            bounds = self.bounds_for(problem)
         except ValueError as error:
             return unverifiable(self, sample, Reason.BAD_GOLD, str(error))
-        if not bounds:
-            return unverifiable(
-                self, sample, Reason.BAD_GOLD, 'no bounds; set an option, or a gold as {"max_words": 50}'
-            )
         if sample.finish_reason == "length":
             return unverifiable(self, sample, Reason.TRUNCATED, "the reply was cut")
         text = self.measured(sample)
@@ -70,6 +74,13 @@ class Length:
             return failed(self, sample, Reason.NO_ANSWER, f"the reply has no {self.part}")
         faults = [fault for unit in UNITS if (fault := unit_fault(text, unit, bounds))]
         return failed(self, sample, Reason.FORMAT, "; ".join(faults)) if faults else passed(self, sample)
+
+    def bounds_for(self, problem: Problem) -> dict[str, int]:
+        """Raises ValueError where there are none."""
+        bounds = {**self.bounds, **bounds_of(problem.gold)}
+        if not bounds:
+            raise ValueError('no bounds; set an option, or a gold as {"max_words": 50}')
+        return bounds
 
     def measured(self, sample: Sample) -> str | None:
         if self.part == "answer":
