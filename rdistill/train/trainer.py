@@ -105,7 +105,6 @@ class PackedTraining:
         self.tokens = self.computed = 0.0
         """Of the rows trained on; of these, what was not shared."""
         self.since = self.began = time.monotonic()
-        self.last_loss = math.nan
 
     def batch_size_of(self, batch: Batch) -> torch.Tensor:
         """What the loss of a batch is divided by, summed over the global batch; float32, shaped like the loss."""
@@ -170,7 +169,7 @@ class PackedTraining:
         summed = self.accelerator.reduce(values.to(self.args.device), "sum").tolist()
         totals = dict(zip(sorted(self.totals), summed, strict=True))
         now, self.totals = time.monotonic(), dict.fromkeys(self.totals, 0.0)
-        step, self.last_loss = self.state.global_step, logs["loss"]
+        step = self.state.global_step
         self.tokens += totals["tokens"]
         self.computed += totals["computed"]
         line = {
@@ -229,6 +228,12 @@ def placeholder_dataset() -> Any:
     return datasets.Dataset.from_dict({"input_ids": [[1, 1]], "labels": [[1, 1]]})
 
 
+def final_loss(trainer: Any) -> float | None:
+    """The last loss of the curve: logged just now, or before the kill of a stage that had no step left to do."""
+    lines = trainer.metrics_path.read_text().splitlines()
+    return json.loads(lines[-1])["loss"] if lines else None
+
+
 def drop_optimizer_state(trainer: Any) -> None:
     """After the last step: room for the copy of the model that is loaded to prove what was saved."""
     optimizer = trainer.optimizer
@@ -269,7 +274,7 @@ def finish(trainer: Any, tokenizer: Any, run: RunFolder, stage: str, start: Path
         "tokens": int(trainer.tokens),
         "computed_share": round(trainer.computed / trainer.tokens, 4) if trainer.tokens else None,
         "tokens_per_s": round(trainer.tokens / seconds, 1),
-        "final_loss": trainer.last_loss,
+        "final_loss": final_loss(trainer),
         "peak_rss_gb": peak_rss_gb(),
         **saved,
         **trainer.extra_result(),

@@ -13,6 +13,7 @@ from rdistill.errors import TrainError
 from rdistill.train import checkpoint as checkpoints
 from rdistill.train.checkpoint import MANIFEST, check_space, keep_metrics, newest_whole, seal, training_identity
 from rdistill.train.data import TokenData
+from rdistill.train.trainer import final_loss
 
 # What transformers and DeepSpeed write for one rank; benchmarks/kill_train.py damages the real files.
 FILES = [
@@ -196,3 +197,9 @@ def test_another_start_or_another_deepspeed_file_is_another_training(tmp_path):
     assert identity(save_every=7) == first
     changed = [identity(weights="another"), identity(stage=3), identity(learning_rate=1.0)]
     assert len({first, *changed}) == 4
+
+
+def test_the_last_loss_is_the_curves_also_where_no_step_was_left_to_do(tmp_path):
+    curve = tmp_path / "metrics.jsonl"
+    curve.write_text('{"step": 5, "loss": 2.0}\n{"step": 8, "loss": 1.5}\n')
+    assert final_loss(SimpleNamespace(metrics_path=curve)) == 1.5
