@@ -3,6 +3,7 @@
 import ast
 import gzip
 import json
+import time
 
 import pytest
 from rdistill.verifiers.code import Code, extract_code
@@ -124,6 +125,63 @@ def test_what_cannot_be_lifted_runs_inside_and_is_named(test):
     assert judge(gold, "def f(n): return 0").reason == Reason.WRONG_ANSWER
 
 
+RIGHT, WRONG = "def add(a, b): return a + b", "def add(a, b): return a - b"
+
+
+def asserts(tests):
+    return {"kind": "asserts", "entry_point": "add", "tests": tests}
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "def test_add():\n    assert add(2, 3) == 5",
+        "def test_add():\n    got = add(2, 3)\n    assert got == 5",
+        "def test_add():\n    assert add(2, 3) == 5\nfor test in [test_add]: test()",
+        "import unittest\ndef test_add():\n    assert add(2, 3) == 5\nif __name__ == '__main__':\n    unittest.main()",
+        "if __name__ == '__main__':\n    assert add(2, 3) == 5",
+        "def run():\n    assert add(2, 3) == 5\ndef main():\n    run()\nif __name__ == '__main__':\n    main()",
+        "def check():\n    assert add(2, 3) == 5\ncheck()",
+        "def check(candidate, n):\n    assert candidate(2, 3) == 5\ncheck(add, 1)",
+        "def check(*, candidate):\n    assert candidate(2, 3) == 5\ncheck(candidate=add)",
+        "def check(candidate):\n    assert candidate(2, 3) == 5\ndef test():\n    check(add)\ntest()",
+        "def check(candidate):\n    assert candidate(2, 3) == 5\n    return True",
+        "def check(candidate):\n    if candidate(0, 0):\n        return\n    assert candidate(2, 3) == 5",
+        "from solution import add\nassert add(2, 3) == 5",
+    ],
+)
+def test_asserts_that_are_counted_run(tests):
+    assert judge(asserts(tests), RIGHT).status == "pass"
+    assert judge(asserts(tests), WRONG).reason == Reason.WRONG_ANSWER
+    assert judge(asserts(tests), "def sub(a, b): return a - b").reason == Reason.RUNTIME_ERROR
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "class TestAdd:\n    def test_a(self):\n        assert add(2, 3) == 5",
+        "import unittest\nclass TestAdd(unittest.TestCase):\n    def test_a(self):\n        assert add(2, 3) == 5",
+        "async def test_add():\n    assert add(2, 3) == 5\ntest_add()",
+        "def test_add():\n    assert add(2, 3) == 5\n    yield",
+        "def test_add(a, b):\n    assert add(a, b) == 5",
+        "def run():\n    assert add(2, 3) == 5\nlater = lambda: run()",
+    ],
+)
+def test_asserts_that_never_run_are_none(tests):
+    problem, sample = to_pair({"id": "x", "gold": asserts(tests), "answer": f"```python\n{RIGHT}\n```"})
+    for verdict in (Code().check(problem, sample), Code().check_gold(problem, sample)):
+        assert (verdict.reason, verdict.detail) == (Reason.BAD_GOLD, "tests assert nothing")
+
+
+def test_an_import_that_the_sandbox_lacks_is_no_fault_of_the_solution():
+    tests = asserts("import {}\nassert add(2, 3) == 5")
+    lacking, present = ({**tests, "tests": tests["tests"].format(name)} for name in ("numpy", "math"))
+    for code in (RIGHT, WRONG):
+        assert judge(lacking, code).reason == Reason.BAD_GOLD
+    assert judge(present, RIGHT).status == "pass"
+    assert judge(present, f"import sys\nsys.modules['math'] = None\n{WRONG}").reason == Reason.RUNTIME_ERROR
+
+
 @pytest.mark.parametrize(
     "text", ["9**9**9", "'a' * 10**9", "[0] * 10**9", "x", "f()", "open('x')", "1 if 1 else 2", "{**{}}", "{[]}"]
 )
@@ -140,10 +198,44 @@ def test_a_literal_is_small_and_calls_nothing(text):
         ("```\ndef f(): 1\n```\n```\noutput\n```", "def f(): 1"),
         ("```\nx = 1\n```\n```\nx = 2\n```", "x = 2"),
         ("```python\ndef f(): 1\n", "def f(): 1\n"),
+        ("```\ndef f(): 1\n```\n```python\nprint(f())\n```", "def f(): 1"),
+        ("```\ndef f(): 1\n```\n```\n>>> f()\n1\n```", "def f(): 1"),
+        ("```\nasync def f(): 1\n```\n```\nassert f() == 1\n```", "async def f(): 1"),
+        ("```\nclass f: 1\n```\n```\nf()\n```", "class f: 1"),
+        ("```\nf = len\n```\n```\nf == len\n```", "f = len"),
+        ("```\ndef f(): (\n```\n```\n>>> f()\n```", "def f(): ("),
+        ("```\ndef f(): 1\n```\n```\ndef f(): 2\n```\n```\nf()\n```", "def f(): 2"),
+        ("```\ndef f(): 1\n```\n```\nx = '''\ndef f(): 2\n'''\n```", "def f(): 1"),
+        ("- a\n  ```\n  def f():\n      1\n  ```", "def f():\n    1"),
+        ("```\nx = '''\n  \n'''\n```", "x = '''\n  \n'''"),
     ],
 )
 def test_code_is_found(text, code):
     assert extract_code(text, "f") == code
+
+
+@pytest.mark.parametrize(
+    ("tag", "block", "is_chosen"),
+    [
+        ("", "5", False),
+        ("", "Yes", False),
+        ("", "a b c", False),
+        ("", "print(2)", True),
+        ("python", "2", True),
+        ("Py", "print(2", True),
+        ("text", "print(2)", False),
+        ("bash", "echo(2)", False),
+    ],
+)
+def test_a_program_is_found(tag, block, is_chosen):
+    assert extract_code(f"```python\nprint(1)\n```\n```{tag}\n{block}\n```") == (block if is_chosen else "print(1)")
+
+
+def test_blocks_are_found_in_linear_time():
+    for block in ("```\nf(\n```\n", "```\n" + "f=" * 30_000 + "\n```\n", "```\nf \t\n```\n", "```f\n"):
+        started = time.monotonic()
+        extract_code(block * (1_000_000 // len(block)), "f")
+        assert time.monotonic() - started < 20
 
 
 def test_canonical_solutions_pass(shared_data):

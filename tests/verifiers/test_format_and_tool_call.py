@@ -78,6 +78,84 @@ def test_gold_that_cannot_be_used_is_unverifiable(make, gold):
     assert (verdict.status, verdict.reason) == (Status.UNVERIFIABLE, Reason.BAD_GOLD)
 
 
+def trace(make, *turns, tools=None):
+    """A trace of calls (objects) with their results, or of results alone."""
+    roles = {dict: "assistant", str: "tool"}
+    messages = [{"role": roles[type(t)], "content": t if isinstance(t, str) else json.dumps(t)} for t in turns]
+    return make("7", "", messages=messages, mode="tool_trace", tools=tools)
+
+
+def test_each_call_of_a_trace_has_run(make):
+    call, check = CALLS[0], ToolCall().check
+    assert check(*trace(make, call, "3", call, "3")).status is Status.PASS
+    assert check(*trace(make, call, "3", "4", call, "3")).status is Status.PASS  # one result a call
+    for turns in ([call], [call, "3", call], [call, call, "3"]):
+        assert check(*trace(make, *turns)).detail == "a call that was never run"
+
+
+@pytest.mark.parametrize(
+    ("result", "line"),
+    [
+        ("mean 3\nerror: 0.01", None),
+        ("mean 3\nerror: -1e-5", None),
+        ("the error: none", None),
+        ("error: 0.01", "error: 0.01"),
+        ("<tool_response>\nerror: no tool 'x'\n</tool_response>", "error: no tool 'x'"),
+        ("1\nerror: ZeroDivisionError: division by zero", "error: ZeroDivisionError: division by zero"),
+        ("1\nerror: timed out after 5 s", "error: timed out after 5 s"),
+    ],
+)
+def test_a_result_that_is_an_error_refuses_a_trace(make, result, line):
+    verdict = ToolCall().check(*trace(make, CALLS[0], result))
+    assert verdict.detail == (f"a call ended with {line!r}" if line else "1 calls")
+
+
+PAIR = {"properties": {"a": {"type": "integer"}}, "required": ["a"]}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        PAIR,
+        {"$ref": "#/$defs/Pair", "$defs": {"Pair": PAIR}},
+        {"allOf": [PAIR]},
+        {"anyOf": [PAIR, {"required": ["c"]}]},
+        {"oneOf": [PAIR, {"required": ["c"]}]},
+        {"allOf": [PAIR], "properties": {"c": {}}},
+    ],
+)
+def test_what_a_schema_declares_anywhere_is_known_and_nothing_else(make, parameters):
+    def detail(arguments):
+        call = {"name": "add", "arguments": arguments}
+        return ToolCall().check(*trace(make, call, "3", tools=[{"name": "add", "parameters": parameters}])).detail
+
+    assert detail({"a": 1}) == "1 calls"
+    assert "'b' was unexpected" in detail({"a": 1, "b": 2})
+    assert detail({"a": "1"}) != "1 calls"
+
+
+@pytest.mark.parametrize(
+    "tools", [[3], [{"name": 3}], [{"name": "f", "parameters": []}, *TOOLS, {"name": "g", "parameters": [3]}]]
+)
+def test_tools_that_cannot_be_read_are_a_bad_gold(make, tools):
+    for bad in (tools, [{"name": "f", "parameters": {"type": "object", "required": [3]}}]):
+        verdict = ToolCall().check_gold(*make({"tools": bad, "calls": CALLS}, "x"))
+        assert (verdict.status, verdict.reason) == (Status.UNVERIFIABLE, Reason.BAD_GOLD)
+    assert ToolCall().check_gold(*make(GOLD, "x")).status is Status.PASS
+
+
+def test_tools_of_a_trace_are_looked_at_too(make):
+    bad = [{"name": "f", "parameters": {"required": [3]}}]
+    assert ToolCall().check_gold(*make("7", "x", tools=bad)).reason is Reason.BAD_GOLD
+    assert ToolCall().check_gold(*make("7", "x", tools=TOOLS)).status is Status.PASS
+
+
+def test_the_gold_has_the_last_word(make):
+    tools = [{"name": "add", "parameters": {"$ref": "http://localhost:1/x"}}]
+    for gold in ({**GOLD, "tools": tools}, {**GOLD, "calls": [{"name": "add", "arguments": {"a": "1"}}]}):
+        assert ToolCall().check(*make(gold, json.dumps(gold["calls"]))).status is Status.PASS
+
+
 def test_text_without_expected_calls_is_unverifiable(make):
     assert ToolCall().check(*make("7", "#### 7")).reason is Reason.BAD_GOLD
 

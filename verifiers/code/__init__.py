@@ -13,12 +13,13 @@ import time
 from typing import Any
 
 from rdistill.verifiers.code.asserts import plan_asserts
+from rdistill.verifiers.code.blocks import MAX_CODE_CHARS, extract_code
 
 from rdistill.records import Problem, Reason, Sample, Verdict
 from rdistill.sandbox import Outcome, Sandbox, StepsRun, equals_json, run_function, run_steps
 from rdistill.verifiers.protocol import failed, passed, unverifiable
 
-MAX_CODE_CHARS, MAX_CASES = 100_000, 1000
+MAX_CASES = 1000
 KINDS = ("function", "stdio", "asserts", "property")
 LITERALS = "inf, nan = float('inf'), float('nan')\n"
 """What the repr of a plain value may name beside builtins."""
@@ -34,7 +35,7 @@ class Code:
     """Verifier of programs and functions. `timeout_s` is for all cases of a sample together."""
 
     name = "code"
-    version = "3"
+    version = "4"
 
     def __init__(self, timeout_s: float = 4.0, memory_mb: int = 512) -> None:
         self.sandbox = Sandbox(timeout_s=timeout_s, memory_mb=memory_mb)
@@ -84,6 +85,8 @@ class Code:
         if run.status != "ok":
             return self._no_outcomes(sample, run)
         for planned, outcome in zip(plan, run.outcomes, strict=True):
+            if outcome.error is not None and planned.is_import and self._fails_alone(planned.step):
+                return unverifiable(self, sample, Reason.BAD_GOLD, f"{planned.label}: {outcome.error}")
             if outcome.error is not None:
                 return self._raised(sample, outcome, planned.label)
             if planned.judge is not None and not _holds(planned.judge, outcome.value):
@@ -92,6 +95,11 @@ class Code:
         num_unlifted = sum(planned.num_checks for planned in plan if planned.judge is None)
         note = f", {num_unlifted} of them judged inside the sandbox" if num_unlifted else ""
         return passed(self, sample, f"{num_checks} asserts{note}")
+
+    def _fails_alone(self, step: dict[str, str]) -> bool:
+        """Whether a step of the tests raises in a sandbox that never held the solution."""
+        run = run_steps(self.sandbox, "", [step])
+        return run.status == "ok" and run.outcomes[0].error is not None
 
     def _stdio(self, gold: dict[str, Any], sample: Sample, code: str) -> Verdict:
         deadline = time.monotonic() + self.sandbox.timeout_s
@@ -150,25 +158,6 @@ class Code:
             return unverifiable(self, sample, Reason.RESOURCE_LIMIT, detail)
         is_wrong = str(outcome.error).startswith(("AssertionError", "it returned "))
         return failed(self, sample, Reason.WRONG_ANSWER if is_wrong else Reason.RUNTIME_ERROR, detail)
-
-
-def extract_code(text: str, entry_point: str | None = None) -> str:
-    """The last fenced block (the last that names the entry point, if any does), or the whole text without fences.
-
-    A fence that is never closed runs to the end. One linear scan.
-    """
-    blocks: list[list[str]] = []
-    is_open = False
-    for line in text.split("\n"):
-        if line.lstrip().startswith("```"):
-            is_open = not is_open
-            if is_open:
-                blocks.append([])
-        elif is_open:
-            blocks[-1].append(line)
-    codes = ["\n".join(block) for block in blocks]
-    naming = [code for code in codes if entry_point and entry_point in code]
-    return (naming or codes or [text])[-1]
 
 
 def lines_of(output: str) -> list[str]:

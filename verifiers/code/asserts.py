@@ -12,8 +12,8 @@ could cheat it. Nothing of the tests is ever executed here.
 import ast
 import math
 import operator
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeGuard
 
 MAX_TEST_CHARS, MAX_NUMBER_BITS, MAX_ITEMS = 200_000, 20_000, 10_000
 Judge = Callable[[Any], bool]
@@ -30,6 +30,8 @@ class PlannedStep(NamedTuple):
     judge: Judge | None
     label: str
     num_checks: int
+    is_import: bool = False
+    """Of something other than the solution."""
 
 
 class NotLiteral(ValueError):
@@ -37,7 +39,7 @@ class NotLiteral(ValueError):
 
 
 def plan_asserts(tests: str, entry_point: str) -> list[PlannedStep]:
-    """Plan HumanEval's `def check(candidate): ...` or MBPP's bare asserts.
+    """Plan HumanEval's `def check(candidate): ...`, MBPP's bare asserts or pytest's `def test_x(): ...`.
 
     Raises ValueError if the tests are no Python or assert nothing.
     """
@@ -45,7 +47,8 @@ def plan_asserts(tests: str, entry_point: str) -> list[PlannedStep]:
         raise ValueError(f"tests of {len(tests)} characters, at most {MAX_TEST_CHARS}")
     try:
         statements = _flatten(ast.parse(tests).body, entry_point)
-        steps = [_plan(statement) for statement in statements if not _is_assert_true(statement)]
+        functions = _functions(statements)
+        steps = [_plan(s, functions, entry_point) for s in statements if not _is_assert_true(s)]
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(f"tests are no Python: {error}") from None
     if not any(step.num_checks for step in steps):
@@ -54,20 +57,86 @@ def plan_asserts(tests: str, entry_point: str) -> list[PlannedStep]:
 
 
 def _flatten(body: list[ast.stmt], entry_point: str) -> list[ast.stmt]:
-    """The statements in the order that they run, the body of `check` with its argument bound to the solution."""
+    """The statements in the order that they run: `if __name__ == "__main__":` holds, the body of `check` stands in its
+    place with its argument bound to the solution, and what only pytest would call comes last."""
+    body = [inner for statement in body for inner in (statement.body if _is_main(statement) else [statement])]
+    body = [statement for statement in body if not _is_call_of(statement, "unittest.main")]
+    calls = [statement for statement in body if _is_call_of(statement, "check")]
+    inlined = {statement: _inlined(statement, entry_point) for statement in body if _is_check(statement)}
+    others = (node for s in body if s not in calls for node in ast.walk(s))
+    if not all(inlined.values()) or any(isinstance(node, ast.Name) and node.id == "check" for node in others):
+        inlined = {}  # an ordinary function, called as it stands
     flat: list[ast.stmt] = []
     for statement in body:
-        if isinstance(statement, ast.FunctionDef) and statement.name == "check" and len(statement.args.args) == 1:
-            flat += ast.parse(f"{statement.args.args[0].arg} = {entry_point}").body
-            flat += statement.body
-        elif not _is_call_of(statement, "check"):
+        if statement in inlined:
+            flat += inlined[statement]
+        elif not inlined or statement not in calls:
             flat.append(statement)
-    return flat
+    return flat + _uncalled_tests(flat, entry_point)
+
+
+def _is_main(statement: ast.stmt) -> TypeGuard[ast.If]:
+    return isinstance(statement, ast.If) and ast.unparse(statement.test) == "__name__ == '__main__'"
 
 
 def _is_call_of(statement: ast.stmt, name: str) -> bool:
     call = statement.value if isinstance(statement, ast.Expr) else None
-    return isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == name
+    return isinstance(call, ast.Call) and ast.unparse(call.func) == name
+
+
+def _is_check(statement: ast.stmt) -> TypeGuard[ast.FunctionDef]:
+    """HumanEval's `def check(candidate)`."""
+    if not isinstance(statement, ast.FunctionDef) or statement.name != "check":
+        return False
+    return len(list(ast.iter_child_nodes(statement.args))) == len(statement.args.args) == 1
+
+
+def _inlined(check: ast.FunctionDef, entry_point: str) -> list[ast.stmt]:
+    """The body of `check` for outside of it; empty where it may return before its end."""
+    *body, last = check.body
+    body.append(ast.Expr(last.value or ast.Constant(None)) if isinstance(last, ast.Return) else last)
+    if any(isinstance(node, ast.Return | ast.Yield | ast.YieldFrom) for s in body for node in _run_nodes(s, {})):
+        return []
+    return [*ast.parse(f"{check.args.args[0].arg} = {entry_point}").body, *body]
+
+
+def _uncalled_tests(statements: list[ast.stmt], entry_point: str) -> list[ast.stmt]:
+    """What runs each `test_x()`, and a `check(candidate)`, that nothing calls."""
+    functions = _functions(statements)
+    called = {_called_name(node) for statement in statements for node in _run_nodes(statement, functions)}
+    tests: list[ast.stmt] = []
+    for name, function in functions.items():
+        if name not in called and _is_check(function):
+            tests += ast.parse(f"check({entry_point})").body
+        elif name not in called and name.startswith("test_") and not any(ast.iter_child_nodes(function.args)):
+            is_bare = all(isinstance(statement, ast.Assert) for statement in function.body)
+            tests += function.body if is_bare else ast.parse(f"{name}()").body
+    return tests
+
+
+def _functions(statements: list[ast.stmt]) -> dict[str, ast.FunctionDef]:
+    """The functions that run when they are called, by name: no coroutines, no generators."""
+    found = [statement for statement in statements if isinstance(statement, ast.FunctionDef)]
+    lazy = (ast.Yield, ast.YieldFrom)
+    return {f.name: f for f in found if not any(isinstance(n, lazy) for s in f.body for n in _run_nodes(s, {}))}
+
+
+def _run_nodes(statement: ast.stmt, functions: dict[str, ast.FunctionDef]) -> Iterator[ast.AST]:
+    """The nodes that a statement may run: without what it only defines, with the functions that it calls by name."""
+    todo: list[ast.AST] = [statement]
+    left = dict(functions)
+    while todo:
+        node = todo.pop()
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            todo += ast.iter_child_nodes(node)
+        if function := left.pop(_called_name(node), None):
+            todo += function.body
+
+
+def _called_name(node: ast.AST) -> str:
+    """`f` of a call `f(...)`; empty where the node is none."""
+    return node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
 
 
 def _is_assert_true(statement: ast.stmt) -> bool:
@@ -75,13 +144,22 @@ def _is_assert_true(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Assert) and is_literal(statement.test) and bool(literal(statement.test))
 
 
-def _plan(statement: ast.stmt) -> PlannedStep:
+def _is_foreign_import(statement: ast.stmt, entry_point: str) -> bool:
+    """An import of something other than the solution."""
+    if not isinstance(statement, ast.Import | ast.ImportFrom):
+        return False
+    names = {alias.name for alias in statement.names} | {getattr(statement, "module", None)}
+    return not names & {entry_point, "solution"}
+
+
+def _plan(statement: ast.stmt, functions: dict[str, ast.FunctionDef], entry_point: str) -> PlannedStep:
     label = " ".join(ast.unparse(statement).split())[:120]
     lifted = _lift(statement.test) if isinstance(statement, ast.Assert) else None
     if lifted:
         return PlannedStep({"kind": "value", "code": ast.unparse(lifted[0])}, lifted[1], label, 1)
-    num_asserts = sum(isinstance(node, ast.Assert) for node in ast.walk(statement))
-    return PlannedStep({"kind": "run", "code": ast.unparse(statement)}, None, label, num_asserts)
+    num_asserts = sum(isinstance(node, ast.Assert) for node in _run_nodes(statement, functions))
+    step = {"kind": "run", "code": ast.unparse(statement)}
+    return PlannedStep(step, None, label, num_asserts, _is_foreign_import(statement, entry_point))
 
 
 def _lift(test: ast.expr) -> tuple[ast.expr, Judge] | None:

@@ -4,23 +4,27 @@ With a gold of {"tools", "calls", "ordered"} the calls are compared with the exp
 when each of its calls could be read and ran without an error.
 """
 
+import itertools
+import re
 from typing import Any
 
-from rdistill.verifiers.tool_call.calls import Call, CallError, calls_of
+from rdistill.verifiers.tool_call.calls import Call, CallError, calls_in, calls_of
 from rdistill.verifiers.tool_call.match import GoldError, matching_fault, read_expected
 from rdistill.verifiers.tool_call.schema import SchemaError, Toolbox
 
 from rdistill.records import Problem, Reason, Sample, Verdict
 from rdistill.verifiers import failed, passed, unverifiable
 
-ERROR_PREFIX = "error:"
+ERROR = re.compile(r"(?:\A\s*(?:<tool_response>\s*)?|^(?!error: *[-+.\d]))(?P<line>error:.*)", re.MULTILINE)
+"""A result that is an error, or ends as one: after the output of a program, or the results of other calls of the turn.
+There a number after it, as in `error: 0.01`, is the program's output."""
 
 
 class ToolCall:
     """Option `min_calls`: the fewest calls in a tool trace that has no expected calls."""
 
     name = "tool_call"
-    version = "1"
+    version = "2"
 
     def __init__(self, *, min_calls: int = 1) -> None:
         self.min_calls = min_calls
@@ -44,15 +48,16 @@ class ToolCall:
         )
 
     def check_gold(self, problem: Problem, stated: Sample) -> Verdict:
-        """Whether the expected calls, if there are any, can be read."""
+        """Whether the tools, and the expected calls if there are any, can be read."""
         gold = problem.gold
-        if not isinstance(gold, dict) or "calls" not in gold:
-            return passed(self, stated, "no expected calls")
+        expects = isinstance(gold, dict) and "calls" in gold
         try:
-            read_expected(gold["calls"])
-        except GoldError as error:
+            Toolbox((gold.get("tools", problem.tools) if expects else problem.tools) or [])
+            if expects:
+                read_expected(gold["calls"])
+        except (GoldError, SchemaError) as error:
             return unverifiable(self, stated, Reason.BAD_GOLD, str(error))
-        return passed(self, stated)
+        return passed(self, stated, "" if expects else "no expected calls")
 
     def gold_fault(self, gold: dict[str, Any], problem: Problem, calls: list[Call]) -> str | None:
         """What is wrong with the calls, compared with the expected ones; None if nothing.
@@ -71,16 +76,14 @@ class ToolCall:
         return next((fault for call in calls if tools and (fault := toolbox.fault(call))), None)
 
     def trace_fault(self, problem: Problem, sample: Sample, calls: list[Call]) -> str | None:
-        """The first call of a trace that its tool refused, or too few calls; None if nothing."""
+        """The first call of a trace that its tool refused or that was never run, or too few calls; None if nothing."""
         if len(calls) < self.min_calls:
             return f"{len(calls)} calls, expected {self.min_calls} at least"
         if fault := self.schema_fault(problem.tools, calls):
             return fault
-        for message in sample.messages:
-            if message["role"] == "tool":
-                for line in str(message.get("content") or "").splitlines():
-                    if line.startswith(ERROR_PREFIX):
-                        return f"a call ended with {line[:200]!r}"
-        if calls and not any(m["role"] == "tool" for m in sample.messages):
-            return "a call that was never run"
+        for turn, after in itertools.pairwise([*sample.messages, {"role": "end"}]):
+            if calls_in(turn) and after["role"] != "tool":
+                return "a call that was never run"
+            if turn["role"] == "tool" and (error := ERROR.search(str(turn.get("content") or ""))):
+                return f"a call ended with {error['line'][:200]!r}"
         return None

@@ -2,7 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from rdistill.records import Sample
+from rdistill.answers import normalise_reasoning
+from rdistill.records import Message, Sample
 from rdistill.strict_json import loads_strict
 from rdistill.tools import ToolCallError, parse_tool_calls
 
@@ -17,13 +18,18 @@ class CallError(ValueError):
 
 
 def calls_of(sample: Sample) -> list[Call]:
-    """Every call of a sample's assistant turns, in order: <tool_call> tags, `tool_calls` fields, or a JSON list."""
-    calls: list[Call] = []
-    for message in sample.messages:
-        if message["role"] == "assistant":
-            calls += [_from_field(c) for c in message.get("tool_calls") or ()]
-            calls += _from_text(message.get("content") or "")
-    return calls
+    """Every call of a sample's assistant turns, in order. Raises CallError."""
+    return [call for message in sample.messages for call in calls_in(message)]
+
+
+def calls_in(message: Message) -> list[Call]:
+    """The calls of an assistant turn after its thinking: `tool_calls` fields, <tool_call> tags, or a JSON list."""
+    if message["role"] != "assistant":
+        return []
+    _, text, finished = normalise_reasoning(message.get("content") or "")
+    if not finished:
+        raise CallError("thinking without an end")
+    return [_from_field(c) for c in message.get("tool_calls") or ()] + _from_text(text)
 
 
 def _from_text(text: str) -> list[Call]:

@@ -33,22 +33,38 @@ class Toolbox:
             function = tool.get("function", tool) if isinstance(tool, dict) else None
             if not isinstance(function, dict) or not isinstance(function.get("name"), str):
                 raise SchemaError("tools: each needs a name")
-            self.schemas[function["name"]] = standard_schema(function.get("parameters") or {})
+            self.schemas[function["name"]] = closed_schema(function["name"], function.get("parameters") or {})
 
     def fault(self, call: Call) -> str | None:
-        """Why a call does not fit, or None. Raises SchemaError if the tool's schema is not one."""
+        """Why a call does not fit, or None. Raises SchemaError if the tool's schema refers to what is not in it."""
         if call.name not in self.schemas:
             return f"no tool {call.name[:60]!r}"
-        schema = {"type": "object", "additionalProperties": False, **self.schemas[call.name]}
+        validator = Draft202012Validator(self.schemas[call.name], registry=Registry())
         try:
-            Draft202012Validator.check_schema(schema)
-            error = next(Draft202012Validator(schema, registry=Registry()).iter_errors(call.arguments), None)
-        except (BadSchema, Unresolvable, RecursionError) as problem:
+            error = next(validator.iter_errors(call.arguments), None)
+        except (Unresolvable, RecursionError) as problem:
             raise SchemaError(f"tool {call.name!r}: unusable schema ({str(problem)[:120]})") from None
         if error is None:
             return None
         where = "".join(f".{step}" for step in error.absolute_path)
         return f"{call.name}{where}: {error.message[:200]}"
+
+
+def closed_schema(name: str, parameters: Any) -> dict[str, Any]:
+    """The schema of a tool's arguments, without unknown ones unless it allows them; raises SchemaError if it is none.
+
+    `additionalProperties` would not see what `$ref`, `allOf` and the like declare.
+    """
+    standard = standard_schema(parameters)
+    if not isinstance(standard, dict):
+        raise SchemaError(f"tool {name!r}: parameters are {type(standard).__name__}, expected an object")
+    schema = {"type": "object", **standard}
+    schema.setdefault("unevaluatedProperties", False)
+    try:
+        Draft202012Validator.check_schema(schema)
+    except (BadSchema, RecursionError) as problem:
+        raise SchemaError(f"tool {name!r}: unusable schema ({str(problem)[:120]})") from None
+    return schema
 
 
 def standard_schema(schema: Any, depth: int = 0) -> Any:
