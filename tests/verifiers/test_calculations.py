@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from rdistill.verifiers.steps import calculations
+from rdistill.verifiers.steps import answered, calculations
 
 from rdistill.verifiers.cases import to_pair
 from rdistill.verifiers.registry import create
@@ -23,6 +23,10 @@ from rdistill.verifiers.registry import create
         ("- 20 + 5 = 25\n* 25 - 1 = 24", [[25, 25], [24, 24]]),
         ("2x + 3 = 13, y + 3 - 1 = 13, 20% - 3 + 1 = 5", []),
         ("-5 + 3 = -2", [[-2, -2]]),
+        ("2^3 + 1 = 9, 5^2 = 25", [[9, 9], [25, 25]]),
+        ("f(2) + 1 = 5, x_1 + 2 = 5, √16 + 3 = 7, half of 10 + 2 = 7", []),
+        ("twice 4 + 2 = 5 * 2 = 10", [[10, 10]]),
+        ("a total of 5 + 3 = 8, y=5+3=8, US$5 + $3 = $8", [[8, 8], [8, 8], [8, 8]]),
         ("x = 14, page 3-4, on 3/4/2026", []),
         ("10 / 0 = 5", []),
         ("= = = 9**9**9 = 3 =", []),
@@ -35,6 +39,24 @@ def test_what_is_read_as_a_calculation(text: str, values: list[list[int]]) -> No
 def test_a_decimal_may_be_rounded_in_its_last_place_alone() -> None:
     ((_, (exact, written)),) = calculations("22 / 7 = 3.14")
     assert exact.value == Fraction(22, 7) and written.rounding == Fraction(1, 200)
+
+
+@pytest.mark.parametrize(
+    ("answer", "values"),
+    [
+        ("12 apples", {12}),
+        ("$1,234.50", {Fraction("1234.5")}),
+        ("-1/2", {Fraction(1, 2)}),
+        ("1 1/2 cups", {Fraction(3, 2)}),
+        ("2 and 3/4", {Fraction(11, 4)}),
+        (r"$\frac{10}{3}$", {Fraction(10, 3)}),
+        ("2^3", {2, 3, 8}),
+        ("1/0", set()),
+        ("", set()),
+    ],
+)
+def test_the_numbers_of_an_answer(answer: str, values: set[Fraction]) -> None:
+    assert answered(answer) == values
 
 
 def test_a_rationale_without_calculation_passes_where_none_is_asked_for() -> None:

@@ -139,6 +139,9 @@ def test_a_long_blank_costs_nothing():
         ("x > 1", "<" * 400),
         ("f(x)", "exp(" * 40 + "x" + ")" * 40),
         ("I", "I" * 4000),
+        ("1:2:3", "1:" * 1999 + "1"),
+        ("a:b:c = 1:2:3", "a : " * 999 + "a"),
+        ("x = 5", "y = " + "5 at least " * 350),
     ],
 )
 def test_relations_and_signs_neither_raise_nor_last(make, gold, answer):

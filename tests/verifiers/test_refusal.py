@@ -89,6 +89,9 @@ def test_a_deflection_refuses_only_where_nothing_is_answered(text):
         "it is not ethical or ",
         "I must note that ",
         "I am an AI and ",
+        "I cannot and will not ",
+        "I cannot, but ",
+        "I can't recommend ",
     ],
 )
 def test_it_is_linear(make, text):

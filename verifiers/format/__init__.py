@@ -7,13 +7,16 @@ from rdistill.answers import THINK_CLOSE, THINK_OPEN, split_answer
 from rdistill.records import Problem, Reason, Sample, Verdict
 from rdistill.verifiers import failed, passed, unverifiable
 
+NO_ANSWER = " .,;:!?…'\"`_"
+"""What is no answer by itself: a sign such as + or { } may be one."""
+
 
 class Format:
     """Options: `marker` before the answer; `min_rationale_chars` and `max_rationale_chars`, bounds of the rationale;
     `max_answer_chars`; `no_think_tags`, refuse <think> in the visible reply. A cut reply is `unverifiable`."""
 
     name = "format"
-    version = "1"
+    version = "2"
 
     def __init__(
         self,
@@ -44,7 +47,7 @@ class Format:
         if (count := text.count(self.marker)) != 1:
             return f"{count} markers {self.marker!r}, expected one"
         answer = text.partition(self.marker)[2].strip()
-        if not answer:
+        if not answer.strip(NO_ANSWER):
             return "nothing after the marker"
         if "\n" in answer:
             return "text after the answer's line"

@@ -30,7 +30,7 @@ class Math:
     "the answer is", or the last number. `gold` is a number or text, LaTeX allowed."""
 
     name = "math"
-    version = "5"
+    version = "6"
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict

@@ -9,6 +9,7 @@ from rdistill.verifiers.math.intervals import is_condition, read_range
 from rdistill.verifiers.math.number import Quantity
 from rdistill.verifiers.math.parts import (
     INEQUALITY,
+    NAMED,
     RATIO_NAME,
     Group,
     split_group,
@@ -27,11 +28,18 @@ NUMBERS = re.compile(r"(?<![A-Za-z0-9_.])(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)"
 DECIMAL_COMMA = re.compile(r"([-+]?[0-9]+),([0-9]+(?:[^0-9,]*))")
 BEFORE = "-$€£+"
 VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
+NO_LETTERS = re.compile(r"\\[A-Za-z]+|[A-Za-z]{3,}")
 SHAPE = re.compile(r"[A-Z]{3,}|[IVX]{2,}")
 """The corners of a figure in order, a Roman number: no product."""
-BOUND = re.compile(r"(?:least|most|than|under|over|below|above|between|almost|nearly|up to|beyond)\s*$", re.IGNORECASE)
-"""What turns the number after it into a limit."""
-UNSURE = re.compile(r"[+*^\\<>?]|\b(?:not|wrong|incorrect|cannot|maybe|perhaps|possibly)\b|n't\b", re.IGNORECASE)
+BOUND = re.compile(
+    r"(?:least|most|than|under|over|below|above|between|almost|nearly|up to|beyond|likely|close to)\s*$", re.IGNORECASE
+)
+"""What turns the number after it into a limit or a guess."""
+UNSURE = re.compile(
+    r"[+*^\\<>?]|\b(?:not|wrong|incorrect|cannot|maybe|perhaps|possibly|probably|I (?:think|guess))\b|n't\b"
+    r"|[0-9]-?ish\b|\bat (?:the )?(?:least|most)$",
+    re.IGNORECASE,
+)
 
 
 ONE_VALUE = re.compile(r"[A-Za-z]\s*=[^=<>]*")
@@ -63,6 +71,8 @@ def compare(gold: str, answer: str) -> Outcome:
     ratios = [squash(m[1]) for text in (left, right) if (m := RATIO_NAME.match(text))]
     if len(ratios) == 2 and ratios[0] != ratios[1]:
         return Outcome.DIFFERENT  # AB:CD = 2 is not CD:AB = 2
+    if names_differ(left, right):
+        return Outcome.DIFFERENT  # x = 5 is not y = 5
     bare_left, bare_right = strip_prefix(left), strip_prefix(right)
     if "=" in left and "=" in right and renamed(left, right, bare_left, bare_right):
         return compare_clean(left, right)
@@ -72,6 +82,20 @@ def compare(gold: str, answer: str) -> Outcome:
         left, right = (b if "=" in b or w[:1] == "(" else w for b, w in ((bare_left, left), (bare_right, right)))
         return compare_clean(left, right)
     return compare_clean(bare_left, bare_right)
+
+
+def names_differ(left: str, right: str) -> bool:
+    """Whether two values have names that contradict each other: x and y, f(x) and g(x); not y and f(x), x and x_1.
+
+    Where one text tells of the other's name it may be the same equation, solved for another letter.
+    """
+    found = NAMED.match(left), NAMED.match(right)
+    for kind in (1, 2):
+        a, b = (squash(m[kind] or "").lower() if m else "" for m in found)
+        (head, _, index), (other, _, other_index) = a.partition("_"), b.partition("_")
+        if a and b and (head != other or (index and other_index and index != other_index)):
+            return a not in NO_LETTERS.sub("", right).lower() and b not in NO_LETTERS.sub("", left).lower()
+    return False
 
 
 def renamed(left: str, right: str, bare_left: str, bare_right: str) -> bool:
@@ -99,7 +123,7 @@ def compare_clean(gold: str, answer: str) -> Outcome:
         return _decided(other == letters)
     if (same := texts.same_special(gold, answer)) is not None:
         return _decided(same)
-    for decide in (compare_relations, compare_groups, compare_words):
+    for decide in (compare_ratios, compare_relations, compare_groups, compare_words):
         if (outcome := decide(gold, answer)) is not None:
             return outcome
     return compare_symbolic(gold, answer)
@@ -113,6 +137,18 @@ def with_comma(text: str, other: Quantity | None) -> Quantity | None:
 
 def _decided(equal: bool) -> Outcome:
     return Outcome.EQUAL if equal else Outcome.DIFFERENT
+
+
+def compare_ratios(gold: str, answer: str) -> Outcome | None:
+    """Ratios of three parts or more, times with seconds; None where neither is one."""
+    left, right = texts.ratio_parts(gold), texts.ratio_parts(answer)
+    if left is None or right is None:
+        return None if left is right or has_words(answer if left else gold) else Outcome.DIFFERENT
+    if len(left) != len(right):
+        return Outcome.DIFFERENT
+    if (same := texts.same_ratio(left, right)) is not None:
+        return _decided(same)
+    return _all([compare_clean(a, b) for a, b in zip(left, right, strict=True)])
 
 
 # Sets of real numbers, inequalities

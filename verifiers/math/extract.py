@@ -4,6 +4,7 @@ import re
 
 from rdistill.verifiers.math.clean import clean, squash
 from rdistill.verifiers.math.number import DECIMAL
+from rdistill.verifiers.math.parts import RATIO_NAME
 from rdistill.verifiers.math.quantity import parse_quantity, same_quantity
 
 MAX_WHOLE = 300
@@ -145,7 +146,7 @@ def phrases(text: str) -> list[str]:
     start = 0
     for line in lower.split("\n"):
         for mark in LINE_STARTS:
-            if line.startswith(mark):
+            if line.startswith(mark) and not RATIO_NAME.match(line):
                 spots.append(start + len(mark))
         start += len(line) + 1
     answers = [_sentence(text, spot) for spot in sorted(set(spots))[-MAX_DECLARED - 1 :]]

@@ -39,6 +39,7 @@ LETTER_SCALES = {"K": 1000, "M": 10**6, "B": 10**9}
 SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 NOT_UNIT_WORDS = """
 or and to plus minus times than not over wrong incorrect no mod pi i e sin cos tan ln log exp sqrt if but
+least most probably ish
 """
 NOT_UNITS = frozenset(NOT_UNIT_WORDS.split()) | SMALL.keys()
 

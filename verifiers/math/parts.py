@@ -12,16 +12,19 @@ OPEN, CLOSE = "([{", ")]}"
 NAME = r"[A-Za-z](?:_\{[^{}=]{0,12}\}|_\w)?|\\(?:theta|alpha|beta|lambda|mu|phi)(?![a-z])"
 NOT_LABELS = r"(?!\\?(?:sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|frac)\b)"
 SEGMENT = r"[A-Z]{1,4}(?:_\{[A-Z0-9]{1,6}\}|_\w)?"
-RATIO_NAME = re.compile(rf"({SEGMENT}\s*[:/]\s*{SEGMENT})\s*=")
+RATIO = rf"{SEGMENT}\s*[:/]\s*{SEGMENT}|[A-Za-z]{{1,4}}(?:\s*:\s*[A-Za-z]{{1,4}}){{2,}}"
+RATIO_NAME = re.compile(rf"({RATIO})\s*=")
 LABEL = (
     rf"{NOT_LABELS}\\?[A-Za-z]{{3,}}(?:\s*\([^()=]*\))?|\|?[A-Z]{{2,3}}\|?"
     r"|[fghFGPEVTS](?:\^\{-1\}|'+)?\([A-Za-z0-9, ]*\)"
 )
 """What a value may be called: area, lcm(4, 6), |AB|, f'(2)."""
 ASSIGNED = re.compile(
-    rf"(?:{NAME}|{LABEL}|{SEGMENT}\s*[:/]\s*{SEGMENT}|[A-Za-z]+\([a-z]\)|\([a-z]\s*\\circ\s*[a-z]\)\([a-z]\)|\((?:{NAME})(?:,\s*(?:{NAME}))+\))"
+    rf"(?:{NAME}|{LABEL}|{RATIO}|[A-Za-z]+\([a-z]\)|\([a-z]\s*\\circ\s*[a-z]\)\([a-z]\)|\((?:{NAME})(?:,\s*(?:{NAME}))+\))"
     r"\s*(?:=|\\in)(?!=)\s*"
 )
+NAMED = re.compile(rf"(?:({NAME})|([A-Za-z](?:\^\{{-1\}}|'+)?\([A-Za-z0-9, ]*\)))\s*(?:=(?!=)|\\in(?![a-z]))")
+"""What a letter or f(x) is said to be."""
 OPERATION = re.compile(
     r"(?:\\frac\s*\{\s*(?:d|\\partial)(?![a-z]{2})[^{}=]*\}\s*\{\s*(?:d|\\partial)\s*[a-z][^{}=]*\}|d[a-z]?/d[a-z]|\\(?:int|lim)(?![a-z]))"
     r"[^=<>]*=\s*"

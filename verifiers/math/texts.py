@@ -38,6 +38,8 @@ SMALL_CHOICE = re.compile(r"\(?([a-d])\)?")
 LABELLED = re.compile(r"\(([A-J])\)\s*(\S.*)", re.DOTALL)
 CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*(?:([ap])\.?\s?m\.?)?", re.IGNORECASE)
 RATIO = re.compile(r"([0-9.]+)\s*(?::|to|\\colon)\s*([0-9.]+)")
+COLON = re.compile(r":|\\colon(?![a-z])|(?<!\\)\bto\b")
+TIME_PART = re.compile(r"0[0-9]")
 BASED = re.compile(r"\(?([0-9A-Z]+)\)?\s*_\s*\{?\s*(\w+)\s*\}?")
 HALF_DAY = 12 * 60
 SYNONYMS = {
@@ -155,6 +157,23 @@ def _ratio(text: str, time: tuple[int, str] | None) -> Fraction | None:
         return Fraction(match[1]) / Fraction(match[2]) if match else None
     except (ValueError, ZeroDivisionError):
         return None
+
+
+def ratio_parts(text: str) -> list[str] | None:
+    """The parts of 1:2:3 or of the time 1:02:03; None unless there are three or more."""
+    parts = [part.strip() for part in COLON.split(text)]
+    return parts if len(parts) > 2 and not has_words("".join(parts)) and not set(",;=<>") & set(text) else None
+
+
+def same_ratio(gold: list[str], answer: list[str]) -> bool | None:
+    """Whether two ratios of as many parts are in proportion, and times equal; None if a part is no number."""
+    left, right = [_value(part) for part in gold], [_value(part) for part in answer]
+    if None in left or None in right:
+        return None
+    if left == right or any(TIME_PART.fullmatch(part) for part in gold[1:] + answer[1:]):
+        return left == right
+    scales = {a / b if b else None for a, b in zip(left, right, strict=True) if a or b}  # type: ignore[operator]
+    return len(scales) == 1 and scales.isdisjoint((None, 0))
 
 
 def _value(text: str) -> Fraction | None:

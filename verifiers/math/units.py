@@ -12,8 +12,8 @@ length: m meter meters metre metres 1 | km kilometer kilometers kilometre kilome
 imperial length: in inch inches 1 | ft foot feet 12 | yd yard yards 36 | mi mile miles 63360
 time: s sec secs second seconds 1 | min mins minute minutes 60 | h hr hrs hour hours 3600
   | day days 86400 | week weeks 604800
-speed: mph 1
-kilometre speed: kph kmh 1
+imperial length per time: mph 88/5
+length per time: kph kmh 5/18
 force: N newton newtons 1
 energy: J joule joules 1 | kJ kilojoule kilojoules 1000
 power: W watt watts 1 | kW kilowatt kilowatts 1000

@@ -13,19 +13,30 @@ from rdistill.records import Problem, Reason, Sample, Verdict
 from rdistill.tools import evaluate_expression
 from rdistill.verifiers import failed, passed, unverifiable
 
-CALCULATION = re.compile(r"(?:[\d()$ */+×÷=-]|\.(?=\d)|(?<![A-Za-z])x(?![A-Za-z]))+", re.ASCII)
+CALCULATION = re.compile(r"(?:[\d()$ */+×÷=^-]|\.(?=\d)|(?<![A-Za-z])x(?![A-Za-z]))+", re.ASCII)
 LABEL = re.compile(r"^[ \t]*(?:[-+*•]|(?:Step )?\d{1,2}[.):])[ \t]+", re.ASCII | re.MULTILINE | re.IGNORECASE)
 """A bullet or a number before a line: no part of the calculation."""
-CONTINUED = re.compile(r"[+*/×÷]|- ")
+CONTINUED = re.compile(r"[+*/×÷^]|- ")
 """How a calculation begins whose first number is none: y + 3, 20% - 3."""
+MIDDLE = re.compile(
+    r"(?:[A-Za-z_!|](?!\$)|[√%] *|\b(?:mod|plus|minus|times|cdot|div|(?:divided|multiplied) by|sqrt|log|ln"
+    r"|half|twice|thrice|double|triple|(?:\d|%|percent|half|halves|third|thirds|quarters?|fourths?|fifths?|sixths?"
+    r"|sevenths?|eighths?|ninths?|tenths?|root|square|cube|double|triple) +of) +)\S$",
+    re.ASCII | re.IGNORECASE,
+)
+"""What may stand before the first character of a calculation that goes on from there: f(2) + 1, half of 10 + 2."""
+LOOK_BACK = 30
 TIMES = re.compile(r"(?<=[\d)]) *x *(?=[\d($.])", re.ASCII)
 """Any other x is a letter, and its side cannot be read."""
 COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))", re.ASCII)
 NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
-OPERATION = re.compile(r"\d[\s)]*[-*/+×÷x]", re.ASCII)
+MIXED = re.compile(r"(?:(\d+) +(?:and +)?)?(\d+) */ *(\d+)|\d+(?:\.\d+)?", re.ASCII)
+"""A number of an answer: 1 1/2, 1/2, 0.5."""
+FRACTION = re.compile(r"\\[dt]?frac *\{ *(\d+) *\} *\{ *(\d+) *\}", re.ASCII)
+OPERATION = re.compile(r"\d[\s)]*[-*/+×÷x^]", re.ASCII)
 PLAIN = str.maketrans({"\u00a0": " ", "\u2009": " ", "\u202f": " ", "–": "-", "−": "-", "·": "*"})
 UNIT = re.compile(
-    r"(?<=[\d)])(?:/[A-Za-z]+| +(?:(?!x\b|dozen|hundred|thousand|[mb]illion|percent)"
+    r"(?<=[\d)])(?:/[A-Za-z]+| +(?:(?!(?:x|squared|cubed|factorial)\b|dozen|hundred|thousand|[mb]illion|percent)"
     r"[A-Za-z](?:[A-Za-z'-]|/(?=[A-Za-z]))*+ ?){1,5}+)(?= *(?:[-+*/×÷=)]|x ))",
     re.ASCII | re.IGNORECASE,
 )
@@ -50,7 +61,7 @@ class Steps:
     """Options: `require_calculation`, a rationale without a calculation that gives the answer fails too."""
 
     name = "steps"
-    version = "3"
+    version = "4"
 
     def __init__(self, *, require_calculation: bool = True) -> None:
         self.require_calculation = require_calculation
@@ -65,8 +76,8 @@ class Steps:
         for text, sides in stated:
             if any(abs(a.value - b.value) > max(a.rounding, b.rounding) for a, b in pairwise(sides)):
                 return failed(self, sample, Reason.WRONG_STEP, f"{text!r} does not hold")
-        answers = {Fraction(number) for number in NUMBER.findall(COMMA.sub("", sample.answer or ""))}
-        if self.require_calculation and not any(abs(sides[-1].value) in answers for _, sides in stated):
+        answers = answered(sample.answer or "")
+        if self.require_calculation and not any(abs(side.value) in answers for _, sides in stated for side in sides):
             return failed(self, sample, Reason.WRONG_STEP, "no calculation in the rationale gives the answer")
         return passed(self, sample)
 
@@ -75,16 +86,32 @@ def calculations(text: str) -> list[tuple[str, list[Side]]]:
     """Each `a + b = c` of a text, chains included; a side that cannot be read is left out."""
     found = []
     lines = COMMA.sub("", LABEL.sub("", text.translate(PLAIN))).split("\n")
-    for match in CALCULATION.finditer("\n".join(map(without_units, lines))):
+    text = "\n".join(map(without_units, lines))
+    for match in CALCULATION.finditer(text):
         written = match.group().strip(" $")
         parts = [part.strip(" $") for part in written.split("=")]
-        if CONTINUED.match(written):
+        start = match.end() - len(match.group().lstrip(" "))
+        if CONTINUED.match(written) or MIDDLE.search(text[max(0, start - LOOK_BACK) : start + 1]):
             parts[0] = ""
         if len(parts) > 1 and any(OPERATION.search(part) for part in parts):
             sides = [side for part in parts if (side := read_side(part))]
             if len(sides) > 1:
                 found.append((written, sides))
     return found
+
+
+def answered(answer: str) -> set[Fraction]:
+    """The numbers of an answer; one written as a fraction, a mixed number or a calculation by its value."""
+    text = COMMA.sub("", FRACTION.sub(r" \1/\2", answer.translate(PLAIN)))
+    found = set()
+    for number in MIXED.finditer(text):
+        whole, top, bottom = (int(part or 0) for part in number.group(1, 2, 3))
+        if not number[2]:
+            found.add(Fraction(number[0]))
+        elif bottom:
+            found.add(whole + Fraction(top, bottom))
+    side = read_side(text)
+    return found | {abs(side.value)} if side else found
 
 
 def without_units(line: str) -> str:
