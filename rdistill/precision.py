@@ -17,6 +17,7 @@ def fastest_dtype() -> Literal["bfloat16", "float32"]:
     if torch.cuda.is_available():
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        found = torch.cpu.get_capabilities()
+        ask = getattr(torch.cpu, "get_capabilities", dict[str, bool])  # older versions of torch cannot tell
+        found = ask()
         native = any(found.get(name) for name in NATIVE_ON_CPU)
     return "bfloat16" if native else "float32"

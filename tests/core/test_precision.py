@@ -30,6 +30,12 @@ def test_float32_where_it_has_none(machine):
     assert fastest_dtype() == "float32"
 
 
+def test_float32_where_torch_cannot_tell(machine, monkeypatch):
+    machine("amx_bf16")
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert fastest_dtype() == "float32"
+
+
 def test_a_gpu_decides_before_the_cpu_does(machine):
     machine(gpu=True)
     assert fastest_dtype() == "bfloat16"
