@@ -19,6 +19,8 @@ SIZES = {
 }
 ATTENTION = register_attention()
 IDS = torch.randint(0, 64, (1, 24), generator=torch.Generator().manual_seed(0))
+ROUNDING = 4e-6
+"""Of the largest value: float32 sums in another order, which a CPU's instructions decide (1.1e-6 seen with AVX2)."""
 
 
 def models(kind, dtype=torch.float32):
@@ -61,7 +63,7 @@ def test_same_outputs_and_gradients_in_float32(kind):
     assert torch.equal(plain(input_ids=IDS, use_cache=False).logits, fitted(input_ids=IDS, use_cache=False).logits)
     expected, found = gradients(plain), gradients(fitted)
     for name, grad in expected.items():
-        assert (found[name] - grad).abs().max() <= 1e-6 * grad.abs().max(), name
+        assert (found[name] - grad).abs().max() <= ROUNDING * grad.abs().max(), name
 
 
 @pytest.mark.parametrize("kind", [LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config])
@@ -132,7 +134,7 @@ def test_a_frozen_model_under_lora_learns_the_same():
     plain, fitted = found
     assert plain.keys() == fitted.keys() and len(plain) == 28
     for name, grad in plain.items():
-        assert (fitted[name] - grad).abs().max() <= 1e-6 * grad.abs().max(), name
+        assert (fitted[name] - grad).abs().max() <= ROUNDING * grad.abs().max(), name
 
 
 def test_a_checkpointed_model_keeps_its_attention_and_mlps():
