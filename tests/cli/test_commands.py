@@ -264,7 +264,7 @@ def test_all_verifiers_are_tested_where_none_is_named(monkeypatch: pytest.Monkey
     assert done.code == 0 and "not tested: judge: verifier 'judge' refused its options" in done.err
     rows = [line.split() for line in done.out.splitlines()]
     assert rows[0] == ["name", "n", "true_accepted", "false_accepted", "unverifiable", "wrong", "per_s"]
-    assert [row[:2] for row in rows[1:]] == [["format", "15"], ["choice", "78"]]
+    assert [row[:2] for row in rows[1:]] == [["format", "19"], ["choice", "78"]]
     found = json.loads(rdistill("verifiers", "test", "--json", "--timeout", 60).out)
     assert set(found) == {"format", "choice"}
     assert set(found["format"]) == set(json.loads(rdistill("verifiers", "test", "format", "--json").out))

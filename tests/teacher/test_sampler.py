@@ -164,6 +164,7 @@ def test_a_verdict_bears_the_name_that_the_config_uses(ledger: Ledger, tmp_path:
     config = config.model_copy(
         update={"verify": config.verify.model_validate({"verifiers": [{"name": f"{plugin}:Mine"}], "timeout_s": 60})}
     )
+    ledger.write(problems())
     sample_all(config, ScriptedEngine(by_index(RIGHT)), ledger, problems())
     from rdistill.steps import sample_statuses
 

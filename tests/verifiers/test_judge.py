@@ -182,7 +182,7 @@ def test_what_is_not_judged_costs_no_request() -> None:
         ({"base_url": 5, "model": "m"}, "base_url"),
         ({"base_url": "http://127.0.0.1:9/v1", "model": "m", "threshold": 11}, "threshold <= max_score"),
         ({"base_url": "http://127.0.0.1:9/v1", "model": "m", "fail_below": 8}, "fail_below <= threshold"),
-        ({"base_url": "http://127.0.0.1:9/v1", "model": "m", "mode": "vote"}, "'score' nor 'pairwise'"),
+        ({"base_url": "http://127.0.0.1:9/v1", "model": "m", "mode": "vote"}, "'score' or 'pairwise'"),
         ({"base_url": "http://127.0.0.1:9/v1", "model": "m", "rubric": " "}, "rubric"),
     ],
 )
