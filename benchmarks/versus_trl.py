@@ -40,7 +40,6 @@ def arguments(description: str, sides: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, help="folder of the student: SmolLM2-135M-Instruct")
     parser.add_argument("--steps", type=int, default=12, help=f"optimizer steps of {BATCH} rows")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each side")
-    parser.add_argument("--dtype", default="bfloat16", help="of both sides; float32 where a CPU emulates bfloat16")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--side", choices=sides, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -212,7 +211,7 @@ def measure(
     args = arguments(description, list(sides))
     if args.side:
         work(sides[args.side], args.folder)
-    rounds = take_turns(script, args, stage, list(sides), {**settings, "dtype": args.dtype})
+    rounds = take_turns(script, args, stage, list(sides), {**settings, "dtype": "bfloat16"})
     args.rounds, args.steps = 1, min(args.steps, EXACT_STEPS)
     return args, rounds, take_turns(script, args, stage, ["ours", "trl"], {**settings, "dtype": "float32"})
 

@@ -27,9 +27,11 @@ from rdistill.sandbox import Consent, sandbox_warnings
 from rdistill.sandbox import require as require_sandbox
 from rdistill.select.completions import complete
 from rdistill.stages import fingerprints, stages_of, why_rerun
+from rdistill.teacher.engines import START_S
 from rdistill.tools import format_tool_call
 from rdistill.verifiers.composition import GROUP_VERIFIERS, check_domains
 
+MARKER: str = AnswerConfig.model_fields["marker"].default
 MAX_GOLD_CHECKED = 1000
 """Problems of each split whose gold `check` looks at; a run looks at all."""
 SHOWN = 3
@@ -105,14 +107,11 @@ def worked_replies(config: Config) -> Iterator[tuple[str, str]]:
         yield f"teacher.examples.{number}.reply", example.reply if isinstance(example.reply, str) else example.reply[-1]
 
 
-MARKER: str = AnswerConfig.model_fields["marker"].default
-
-
 def default_texts(config: Config) -> Iterator[tuple[str, str]]:
     """What tells a model how to end, by field, where it is used; its default names the default marker."""
     if config.teacher.mode == "critique_revise":
         yield "teacher.revise", config.teacher.revise
-    for mode in {*config.select.modes, *config.evaluate.modes}:
+    for mode in dict.fromkeys([*config.select.modes, *config.evaluate.modes]):
         yield f"student.prompts.{mode}", config.student.prompts[mode]
 
 
@@ -127,7 +126,7 @@ def gold_warnings(gold: dict[str, Any]) -> list[str]:
     ]
 
 
-def check_prerequisites(config: Config, wait_s: float = 60) -> None:
+def check_prerequisites(config: Config, wait_s: float = START_S) -> None:
     """Data folder, models, endpoint, verifiers, DeepSpeed files. wait_s: for the endpoint's first token, at most."""
     from rdistill.verifiers.registry import require
 
@@ -142,7 +141,7 @@ def check_prerequisites(config: Config, wait_s: float = 60) -> None:
     if config.teacher.engine == "openai":
         from rdistill.teacher.openai import probe_endpoint
 
-        probe_endpoint(config.teacher, min(wait_s, config.teacher.timeout_s))
+        probe_endpoint(config.teacher, wait_s)
     else:
         check_model(config.teacher.model, "teacher.model", config.teacher.revision)
 

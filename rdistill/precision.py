@@ -6,6 +6,11 @@ NATIVE_ON_CPU = ("amx_bf16", "avx512_bf16", "bf16")
 """Instructions that multiply bfloat16, in torch's words: Intel, Intel and AMD, Arm."""
 
 
+def resolved(dtype: str) -> str:
+    """A config's `dtype`, with `auto` as what it is on this machine."""
+    return fastest_dtype() if dtype == "auto" else dtype
+
+
 def fastest_dtype() -> Literal["bfloat16", "float32"]:
     """bfloat16 where the GPU or the CPU has instructions for it, else float32.
 

@@ -17,7 +17,7 @@ from rdistill.records import Message, Problem, Record, Sample, StudentMode
 from rdistill.teacher.engine import Completion, Engine, Request
 from rdistill.teacher.modes import answer_confidence, run_tool_loop, sandbox_of, total_usage
 from rdistill.tools import Tool
-from rdistill.tools.calls import OPEN
+from rdistill.tools.calls import CLOSE, OPEN
 
 AskMode = Literal["concise", "direct", "hidden", "explain", "tool"]
 ASK_MODES: tuple[str, ...] = get_args(AskMode)
@@ -99,7 +99,7 @@ class Student:
     ) -> tuple[list[Completion], list[Message]]:
         """The model's completions and the new turns; greedy unless a temperature is given."""
         prompt = self.prompt(messages, mode)
-        stop = ["</tool_call>"] if mode == "tool" else []
+        stop = [CLOSE] if mode == "tool" else []
         request = Request(temperature=temperature, max_tokens=self._max_tokens[mode], stop=stop, index=index, seed=seed)
         if mode == "tool":
             return await run_tool_loop(self.engine.chat, prompt, request, self._tools, self.card.max_turns)

@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager
 from rdistill.config import Config, VllmConfig
 from rdistill.teacher.engine import Engine
 
+START_S = 60.0
+"""Seconds that a run waits for an endpoint's first token: it may be loading, or busy."""
+
 
 async def start_teacher(config: Config) -> Engine:
     """The teacher's engine. Raises PrerequisiteError or TeacherError if it cannot serve."""
@@ -14,7 +17,7 @@ async def start_teacher(config: Config) -> Engine:
     if teacher.engine == "openai":
         from rdistill.teacher.openai import OpenAIEngine, probe_endpoint
 
-        await asyncio.to_thread(probe_endpoint, teacher, min(teacher.timeout_s, 60))
+        await asyncio.to_thread(probe_endpoint, teacher, START_S)
         return OpenAIEngine(teacher)
     return await start_vllm(
         teacher.model, teacher.revision, teacher.vllm, seed=config.seed, timeout_s=teacher.timeout_s

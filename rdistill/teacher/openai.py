@@ -182,7 +182,11 @@ def call_as_text(call: dict[str, Any]) -> str:
 
 
 def probe_endpoint(config: TeacherConfig, wait_s: float = 6.0) -> None:
-    """Ask for one token. Raises PrerequisiteError with what to change if the endpoint does not answer in `wait_s`."""
+    """Ask for one token, and wait `wait_s` for it, or `timeout_s` if that is less.
+
+    Raises: PrerequisiteError with what to change if the endpoint does not answer.
+    """
+    wait_s = min(wait_s, config.timeout_s)
     url = f"{(config.base_url or '').rstrip('/')}/chat/completions"
     body = {"model": config.model, "messages": [{"role": "user", "content": "1+1="}], "max_tokens": 1}
     place = f"teacher.base_url={config.base_url!r}"

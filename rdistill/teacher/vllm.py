@@ -14,7 +14,7 @@ from rdistill.answers import normalise_reasoning
 from rdistill.config import VllmConfig
 from rdistill.errors import PrerequisiteError, TeacherError
 from rdistill.models import model_identity, resolve_model
-from rdistill.precision import fastest_dtype
+from rdistill.precision import resolved
 from rdistill.records import Message, content_id
 from rdistill.teacher.engine import REFUSED, Completion, Request
 
@@ -37,8 +37,7 @@ def engine_arguments(folder: str, config: VllmConfig, seed: int, *, cpu: bool) -
     if cpu:
         # Small blocks: a shared prompt is cached by whole blocks, and worked examples fill only a few hundred tokens.
         batched = max(config.max_model_len, 4096)
-        if config.dtype == "auto":
-            arguments["dtype"] = fastest_dtype()
+        arguments["dtype"] = resolved(config.dtype)
         return arguments | {"enable_chunked_prefill": False, "max_num_batched_tokens": batched, "block_size": 32}
     return arguments | {"gpu_memory_utilization": config.gpu_memory_utilization}
 

@@ -43,7 +43,7 @@ class EarlyStop(TrainerCallback):
     @property
     def is_exhausted(self) -> bool:
         """Whether the last `patience` looks found nothing better."""
-        return sum(step > self.best_step for step, _ in self.looks) >= self.settings.patience if self.looks else False
+        return sum(step > self.best_step for step, _ in self.looks) >= self.settings.patience
 
     @property
     def best(self) -> Path | None:

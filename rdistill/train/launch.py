@@ -18,7 +18,7 @@ from typing import IO, Any
 from rdistill import errors
 from rdistill.config import Config, TrainConfig
 from rdistill.errors import RdistillError, TrainError
-from rdistill.precision import fastest_dtype
+from rdistill.precision import resolved
 from rdistill.process import child_environment, find_openmp, find_tcmalloc, last_error_line
 from rdistill.progress import bar
 from rdistill.run import RunFolder
@@ -45,7 +45,7 @@ def launch(stage: str, run: RunFolder, config: Config) -> None:
     with log_path.open("w", buffering=1) as log:
         for line in hardware_notes(ranks, on_gpu=gpus > 0):
             print(line, file=log)
-        print(f"numbers: {fastest_dtype() if settings.dtype == 'auto' else settings.dtype}", file=log)
+        print(f"numbers: {resolved(settings.dtype)}", file=log)
         print(" ".join(command), file=log)
         with _group(command, environment) as process:
             _follow(stage, process, log)

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from rdistill.config import Config, TrainConfig, load_config
 from rdistill.errors import RdistillError, kind_of
-from rdistill.precision import fastest_dtype
+from rdistill.precision import resolved
 from rdistill.run import RunFolder
 from rdistill.train.zero import take_norms_in_pieces
 
@@ -61,9 +61,9 @@ def main(name: str, stage: Callable[[RunFolder, Config], None], argv: list[str] 
 def with_dtype(config: Config, name: str) -> Config:
     """The config with the number format that `auto` stands for here in the section `name`."""
     section: TrainConfig = getattr(config, name)
-    if section.dtype != "auto":
+    if (dtype := resolved(section.dtype)) == section.dtype:
         return config
-    return config.model_copy(update={name: section.model_copy(update={"dtype": fastest_dtype()})})
+    return config.model_copy(update={name: section.model_copy(update={"dtype": dtype})})
 
 
 @contextlib.contextmanager

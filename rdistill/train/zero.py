@@ -33,7 +33,8 @@ def deepspeed_settings(config: TrainConfig, passes: int) -> dict[str, Any]:
         if settings.setdefault(key, "auto") != "auto":
             raise ConfigError(f'{config.deepspeed}: {key} must be "auto"; set it in the run\'s config instead')
     for key in ("bf16", "fp16"):
-        if settings.pop(key, {}).get("enabled", "auto") not in ("auto", False):
+        asked = settings.pop(key, {})
+        if not isinstance(asked, dict) or asked.get("enabled", "auto") not in ("auto", False):
             raise ConfigError(f"{config.deepspeed}: {key} must not be enabled; set dtype in the run's config instead")
     settings["bf16"] = {"enabled": config.dtype == "bfloat16"}
     settings.setdefault("zero_allow_untested_optimizer", True)

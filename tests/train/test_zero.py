@@ -44,6 +44,7 @@ def test_what_contradicts_the_stage_is_refused(tmp_path):
         ('{"train_batch_size": 8}', "train_batch_size must be"),
         ('{"fp16": {"enabled": true}}', "fp16 must not be enabled; set dtype"),
         ('{"bf16": {"enabled": true}}', "bf16 must not be enabled"),
+        ('{"bf16": true}', "bf16 must not be enabled"),
         ("[1]", "holds list"),
         ("{", "not a readable JSON"),
     ]:
