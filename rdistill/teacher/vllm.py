@@ -16,7 +16,7 @@ from rdistill.errors import PrerequisiteError, TeacherError
 from rdistill.models import model_identity, resolve_model
 from rdistill.precision import resolved
 from rdistill.records import Message, content_id
-from rdistill.teacher.engine import REFUSED, Completion, Request
+from rdistill.teacher.engine import FAILED, REFUSED, Completion, Request
 
 SMALL_CPU = 4
 """Cores up to which none is reserved for vLLM's scheduler process (measured on 2 cores: 1.9 times the tokens/s)."""
@@ -101,6 +101,9 @@ class VllmEngine:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         output = await self._generate(prompt, sampling)
+        if output is None:
+            fault = f"no completion within teacher.timeout_s={self._timeout_s:g} s; raise it"
+            return Completion.nothing(FAILED, fault)
         logprobs = [next(iter(step.values())) for step in output.logprobs or []]
         reasoning, text, finished = normalise_reasoning(output.text)
         return Completion(
@@ -124,6 +127,7 @@ class VllmEngine:
         return rendered["input_ids"]
 
     async def _generate(self, prompt: list[int], sampling: Any) -> Any:
+        """vLLM's output for one prompt; None if it is not there in time. Raises: TeacherError if the engine fails."""
         number = f"r{next(self._numbers)}"
         final = None
         try:
@@ -132,7 +136,7 @@ class VllmEngine:
                     final = output
         except TimeoutError:
             await self._engine.abort(number)
-            raise TeacherError(f"no completion within teacher.timeout_s={self._timeout_s} s; raise it") from None
+            return None
         except Exception as error:
             raise TeacherError(f"vLLM failed: {type(error).__name__}: {error}; see the log of this attempt") from error
         assert final is not None
