@@ -48,3 +48,28 @@ def normalise_reasoning(text: str, reasoning: str | None = None) -> tuple[str | 
 
 def _untagged(text: str) -> str:
     return text.replace(THINK_OPEN, "").replace(THINK_CLOSE, "").strip()
+
+
+class ShownText:
+    """Of a reply that grows: what may be shown already, which is neither thinking nor blanks that may be the last.
+
+    `head` is what the prompt has begun the reply with. The pieces together are the text of normalise_reasoning, unless
+    thinking is found behind what was shown.
+    """
+
+    def __init__(self, head: str = "") -> None:
+        self._raw, self._shown = head, ""
+
+    def add(self, piece: str) -> str:
+        """The part of the text that this piece makes sure of."""
+        self._raw += piece
+        lead = self._raw.lstrip()
+        if len(lead) < len(THINK_OPEN) and THINK_OPEN.startswith(lead):
+            return ""
+        return self.rest(normalise_reasoning(self._raw)[1])
+
+    def rest(self, text: str) -> str:
+        """What is left to show of the text."""
+        piece = text[len(self._shown) :] if text.startswith(self._shown) else ""
+        self._shown += piece
+        return piece

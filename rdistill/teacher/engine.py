@@ -1,5 +1,6 @@
 """What every engine looks like: one async `chat` that turns messages into a Completion."""
 
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from rdistill.records import Message, Record
@@ -61,4 +62,23 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Free the model."""
+        ...
+
+
+class LocalEngine(Engine, Protocol):
+    """An engine in this process, which a server can stand on."""
+
+    max_model_len: int
+    """Tokens of prompt and completion together."""
+
+    @property
+    def is_alive(self) -> bool:
+        """False once no request will be answered any more."""
+        ...
+
+    def stream(self, messages: list[Message], request: Request) -> AsyncGenerator[str | Completion, None]:
+        """Pieces of the text as they come, then the Completion whose text they make. No time limit of its own.
+
+        Raises: TeacherError as chat.
+        """
         ...

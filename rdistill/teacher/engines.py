@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 
 from rdistill.config import Config, VllmConfig
-from rdistill.teacher.engine import Engine
+from rdistill.teacher.engine import Engine, LocalEngine
 
 START_S = 60.0
 """Seconds that a run waits for an endpoint's first token: it may be loading, or busy."""
@@ -26,7 +26,7 @@ async def start_teacher(config: Config) -> Engine:
 
 async def start_vllm(
     model: str, revision: str | None, options: VllmConfig, *, seed: int = 0, timeout_s: float = 300
-) -> Engine:
+) -> LocalEngine:
     """A vLLM engine for any model, student or teacher."""
     from rdistill.teacher.vllm import VllmEngine
 

@@ -8,15 +8,19 @@ import asyncio
 import itertools
 import os
 import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import Any
 
-from rdistill.answers import normalise_reasoning
+from rdistill.answers import THINK_OPEN, ShownText, normalise_reasoning
 from rdistill.config import VllmConfig
 from rdistill.errors import PrerequisiteError, TeacherError
 from rdistill.models import model_identity, resolve_model
 from rdistill.precision import resolved
 from rdistill.records import Message, content_id
 from rdistill.teacher.engine import FAILED, REFUSED, Completion, Request
+from rdistill.teacher.rendering import chat_tokens, control_tokens
 
 SMALL_CPU = 4
 """Cores up to which none is reserved for vLLM's scheduler process (measured on 2 cores: 1.9 times the tokens/s)."""
@@ -42,13 +46,46 @@ def engine_arguments(folder: str, config: VllmConfig, seed: int, *, cpu: bool) -
     return arguments | {"gpu_memory_utilization": config.gpu_memory_utilization}
 
 
+@dataclass
+class _Asked:
+    """One prompt, how it is sampled, and what vLLM has written after it."""
+
+    prompt: list[int]
+    sampling: Any
+    started: float = field(default_factory=time.monotonic)
+    text: str = ""
+    num_tokens: int = 0
+    steps: list[Any] = field(default_factory=list)
+    finish_reason: str | None = None
+
+    def add(self, output: Any) -> None:
+        self.text += output.text
+        self.num_tokens += len(output.token_ids)
+        self.steps += [next(iter(step.values())) for step in output.logprobs or []]
+        self.finish_reason = output.finish_reason or self.finish_reason
+
+    def completion(self) -> Completion:
+        reasoning, text, finished = normalise_reasoning(self.text)
+        return Completion(
+            text=text,
+            reasoning=reasoning,
+            finish_reason=(self.finish_reason or "stop") if finished else "length",
+            prompt_tokens=len(self.prompt),
+            completion_tokens=self.num_tokens,
+            tokens=[step.decoded_token or "" for step in self.steps] or None,
+            logprobs=[step.logprob for step in self.steps] or None,
+            seconds=time.monotonic() - self.started,
+        )
+
+
 class VllmEngine:
     """An Engine over vLLM's AsyncLLM. Build it with `await VllmEngine.start(...)`."""
 
     def __init__(self, engine: Any, tokenizer: Any, identity: str, max_model_len: int, timeout_s: float) -> None:
         self.identity = identity
         self._engine, self._tokenizer = engine, tokenizer
-        self._max_model_len, self._timeout_s = max_model_len, timeout_s
+        self._control = control_tokens(tokenizer)
+        self.max_model_len, self._timeout_s = max_model_len, timeout_s
         self._numbers = itertools.count()
 
     @classmethod
@@ -81,14 +118,44 @@ class VllmEngine:
         return cls(engine, engine.get_tokenizer(), identity, config.max_model_len, timeout_s)
 
     async def chat(self, messages: list[Message], request: Request) -> Completion:
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
+        asked = self._asked(messages, request)
+        if isinstance(asked, Completion):
+            return asked
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                async for output in self._outputs(asked, "FINAL_ONLY"):
+                    asked.add(output)
+        except TimeoutError:
+            fault = f"no completion within teacher.timeout_s={self._timeout_s:g} s; raise it"
+            return Completion.nothing(FAILED, fault)
+        return asked.completion()
 
-        started = time.monotonic()
+    async def stream(self, messages: list[Message], request: Request) -> AsyncGenerator[str | Completion, None]:
+        """Pieces of the text as they come, then the Completion whose text they make. No time limit of its own."""
+        asked = self._asked(messages, request)
+        if isinstance(asked, Completion):
+            yield asked
+            return
+        opens_thinking = self._tokenizer.decode(asked.prompt[-8:]).rstrip().endswith(THINK_OPEN)
+        shown = ShownText(THINK_OPEN if opens_thinking else "")
+        async with aclosing(self._outputs(asked, "DELTA")) as outputs:
+            async for output in outputs:
+                asked.add(output)
+                if piece := shown.add(output.text):
+                    yield piece
+        completion = asked.completion()
+        if rest := shown.rest(completion.text):
+            yield rest
+        yield completion
+
+    def _asked(self, messages: list[Message], request: Request) -> "_Asked | Completion":
+        """What to ask vLLM; a Completion where the conversation is not taken, or fills the model's length."""
+        from vllm import SamplingParams
+
         prompt = self._render(messages)
         if isinstance(prompt, str):
             return Completion.nothing(REFUSED, prompt)
-        room = self._max_model_len - len(prompt)
+        room = self.max_model_len - len(prompt)
         if room < 1:
             return Completion(text="", finish_reason="length", prompt_tokens=len(prompt), completion_tokens=0)
         sampling = SamplingParams(
@@ -98,49 +165,37 @@ class VllmEngine:
             seed=None if request.temperature == 0 else request_seed(messages, request),
             stop=request.stop or None,
             logprobs=0,
-            output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        output = await self._generate(prompt, sampling)
-        if output is None:
-            fault = f"no completion within teacher.timeout_s={self._timeout_s:g} s; raise it"
-            return Completion.nothing(FAILED, fault)
-        logprobs = [next(iter(step.values())) for step in output.logprobs or []]
-        reasoning, text, finished = normalise_reasoning(output.text)
-        return Completion(
-            text=text,
-            reasoning=reasoning,
-            finish_reason=(output.finish_reason or "stop") if finished else "length",
-            prompt_tokens=len(prompt),
-            completion_tokens=len(output.token_ids),
-            tokens=[lp.decoded_token or "" for lp in logprobs] or None,
-            logprobs=[lp.logprob for lp in logprobs] or None,
-            seconds=time.monotonic() - started,
-        )
+        return _Asked(prompt, sampling)
 
     def _render(self, messages: list[Message]) -> list[int] | str:
         """Token ids of a chat, or why the model's template does not take it."""
         try:
-            rendered = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
+            return chat_tokens(self._tokenizer, messages, self._control)
         except Exception as error:  # templates raise what they like: jinja errors, TypeError, ...
             cause = " ".join(str(error).split())[:200]
             return f"the model's chat template refuses the conversation: {cause}"
-        return rendered["input_ids"]
 
-    async def _generate(self, prompt: list[int], sampling: Any) -> Any:
-        """vLLM's output for one prompt; None if it is not there in time. Raises: TeacherError if the engine fails."""
-        number = f"r{next(self._numbers)}"
-        final = None
+    async def _outputs(self, asked: "_Asked", kind: str) -> AsyncGenerator[Any, None]:
+        """vLLM's outputs for one prompt, each with the text and tokens since the one before (or only the last, whole).
+
+        vLLM stops computing when this is cancelled or closed. Raises: TeacherError if the engine fails.
+        """
+        from vllm.sampling_params import RequestOutputKind
+
+        asked.sampling.output_kind = RequestOutputKind[kind]
+        prompt, number = {"prompt_token_ids": asked.prompt}, f"r{next(self._numbers)}"
         try:
-            async with asyncio.timeout(self._timeout_s):
-                async for output in self._engine.generate({"prompt_token_ids": prompt}, sampling, request_id=number):
-                    final = output
-        except TimeoutError:
-            await self._engine.abort(number)
-            return None
+            async with aclosing(self._engine.generate(prompt, asked.sampling, request_id=number)) as outputs:
+                async for output in outputs:
+                    yield output.outputs[0]
         except Exception as error:
             raise TeacherError(f"vLLM failed: {type(error).__name__}: {error}; see the log of this attempt") from error
-        assert final is not None
-        return final.outputs[0]
+
+    @property
+    def is_alive(self) -> bool:
+        """False once vLLM's own process has ended: no request will be answered."""
+        return not self._engine.errored
 
     async def close(self) -> None:
         self._engine.shutdown()

@@ -1,6 +1,7 @@
 """The vLLM engine as far as it can be tested without its engine: arguments, seeds, and what it makes of outputs."""
 
 import asyncio
+from contextlib import aclosing
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,31 +42,39 @@ class FakeAsyncLLM:
         self.text, self.finish_reason, self.fails, self.hangs = text, finish_reason, fails, hangs
         self.sampling: list[Any] = []
         self.aborted: list[str] = []
+        self.errored = bool(fails)
 
     async def generate(self, prompt: dict, sampling: Any, request_id: str) -> Any:
         self.sampling.append(sampling)
         if self.fails:
             raise RuntimeError(self.fails)
-        if self.hangs:
-            await asyncio.sleep(60)
-        step = {5: SimpleNamespace(decoded_token="####", logprob=-0.5)}
-        output = SimpleNamespace(
-            text=self.text, finish_reason=self.finish_reason, token_ids=[5, 6], logprobs=[step, step]
-        )
-        yield SimpleNamespace(outputs=[output])
-
-    async def abort(self, number: str) -> None:
-        self.aborted.append(number)
+        try:
+            if self.hangs:
+                await asyncio.sleep(60)
+            step = {5: SimpleNamespace(decoded_token="####", logprob=-0.5)}
+            pieces = [self.text]
+            if sampling.output_kind.name == "DELTA":
+                pieces = [self.text[i : i + 3] for i in range(0, len(self.text), 3)]
+            for number, text in enumerate(pieces, 1):
+                reason = self.finish_reason if number == len(pieces) else None
+                output = SimpleNamespace(text=text, finish_reason=reason, token_ids=[5, 6], logprobs=[step, step])
+                yield SimpleNamespace(outputs=[output])
+        except (asyncio.CancelledError, GeneratorExit):  # as vLLM does
+            self.aborted.append(request_id)
+            raise
 
 
 class FakeTokenizer:
-    def __init__(self, length: int = 10, fails: str = "") -> None:
-        self.length, self.fails = length, fails
+    def __init__(self, length: int = 10, fails: str = "", prompt_end: str = "") -> None:
+        self.length, self.fails, self.prompt_end = length, fails, prompt_end
 
     def apply_chat_template(self, messages: list, **_: Any) -> dict[str, list[int]]:
         if self.fails:
             raise ValueError(self.fails)
         return {"input_ids": [1] * self.length}
+
+    def decode(self, ids: list[int]) -> str:
+        return "<|im_start|>assistant\n" + self.prompt_end
 
 
 def ask(engine: FakeAsyncLLM, tokenizer: FakeTokenizer | None = None, **request: Any) -> Any:
@@ -114,3 +123,58 @@ def test_a_conversation_that_the_template_refuses_is_an_empty_completion() -> No
     found = ask(FakeAsyncLLM(), FakeTokenizer(fails="no\nsystem role"))
     assert (found.text, found.finish_reason) == ("", "refused")
     assert found.fault == "the model's chat template refuses the conversation: no system role"
+
+
+# A reply that is shown while it grows
+
+
+def streamed(engine: FakeAsyncLLM, tokenizer: FakeTokenizer | None = None) -> tuple[list[str], Any]:
+    served = VllmEngine(engine, tokenizer or FakeTokenizer(), "vllm:x", max_model_len=100, timeout_s=0.2)
+
+    async def read() -> list[Any]:
+        return [item async for item in served.stream(ASKED, Request(temperature=0, max_tokens=50))]
+
+    *pieces, completion = asyncio.run(read())
+    return pieces, completion
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt_end", "first"),
+    [
+        ("  One and one\n\n#### 2\n ", "", "O"),
+        ("<think>One and one.</think>\n\n#### 2", "", "#"),
+        ("One and one.</think>\n\n#### 2", "<think>\n", "#"),
+        ("<b> is no thinking", "", "<b>"),
+        ("<thi", "", "<thi"),
+        ("", "", None),
+    ],
+)
+def test_the_pieces_of_a_stream_make_its_completions_text(text: str, prompt_end: str, first: str | None) -> None:
+    pieces, completion = streamed(FakeAsyncLLM(text), FakeTokenizer(prompt_end=prompt_end))
+    assert "".join(pieces) == completion.text == ask(FakeAsyncLLM(text)).text
+    assert (pieces[0][: len(first)] if first else None) == first
+    assert len(completion.tokens or []) == completion.completion_tokens == 2 * -(-len(text) // 3)
+
+
+def test_a_stream_that_never_stops_thinking_shows_nothing() -> None:
+    pieces, completion = streamed(FakeAsyncLLM("<think>on and on"))
+    assert (pieces, completion.finish_reason) == ([], "length")
+
+
+def test_a_stream_that_is_left_stops_vllm() -> None:
+    engine = FakeAsyncLLM("one two three")
+    served = VllmEngine(engine, FakeTokenizer(), "vllm:x", max_model_len=100, timeout_s=0.2)
+
+    async def leave() -> None:
+        async with aclosing(served.stream(ASKED, Request(temperature=0, max_tokens=50))) as pieces:
+            await anext(pieces)
+
+    asyncio.run(leave())
+    assert engine.aborted == ["r0"] and served.is_alive
+
+
+def test_a_dead_engine_is_told_apart() -> None:
+    engine = FakeAsyncLLM(fails="gone")
+    with pytest.raises(TeacherError, match="vLLM failed: RuntimeError: gone"):
+        streamed(engine)
+    assert not VllmEngine(engine, FakeTokenizer(), "vllm:x", max_model_len=9, timeout_s=1).is_alive
