@@ -1,18 +1,17 @@
 """`rdistill ask`: read all questions, start the student, give the answers in order, each as soon as it is there."""
 
 import asyncio
-import contextlib
 import os
 import sys
-from collections.abc import Coroutine, Generator, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Coroutine, Generator, Iterable
 from typing import Any, BinaryIO, TypeVar
 
 from rdistill.config import VllmConfig
 from rdistill.errors import ConfigError, DataError, TeacherError
 from rdistill.infer.card import Card, find_student
-from rdistill.infer.concise import ASK_MODES, Answer, Student
-from rdistill.models import cache_folder, check_model
+from rdistill.infer.concise import ASK_MODES, TRAINED, Answer, Student
+from rdistill.infer.noise import log_file, noise_to
+from rdistill.models import check_model
 from rdistill.records import Message, Record
 from rdistill.sandbox import Consent, require, sandbox_warnings
 from rdistill.strict_json import loads_strict
@@ -94,12 +93,12 @@ def answer_all(run_or_model: str, questions: list[Question], consent: Consent = 
     check_model(model, "RUN_OR_MODEL")
     _check_modes(card, questions, consent)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    log, faults = _log_file(), []
+    log, faults = log_file("ask"), []
     tools = make_tools(card.tools, card.sandbox) if uses_tools(questions) else {}
     with asyncio.Runner() as runner:
 
         def quietly(work: Coroutine[Any, Any, T]) -> T:
-            with _noise_to(log):
+            with noise_to(log):
                 return runner.run(work)
 
         try:
@@ -119,14 +118,18 @@ def answer_all(run_or_model: str, questions: list[Question], consent: Consent = 
 
 
 def _check_modes(card: Card, questions: list[Question], consent: Consent) -> None:
-    trained = {"concise": "direct", "hidden": "explain"}
     for q in questions:
-        if trained.get(q.mode, q.mode) not in card.prompts:
+        if TRAINED[q.mode] not in card.prompts:
             raise ConfigError(f"mode {q.mode!r} was not trained; this student has {', '.join(card.prompts)}")
-    if "python" in card.tools and uses_tools(questions):
-        lowest = card.sandbox.require
-        for warning in sandbox_warnings(require(lowest, consent), lowest):
-            print(f"warning: {warning}", file=sys.stderr)
+    for warning in settle_sandbox(card, consent) if uses_tools(questions) else []:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def settle_sandbox(card: Card, consent: Consent) -> list[str]:
+    """What to say of the sandbox that the student's tools run in. Raises PrerequisiteError if it is not there."""
+    if "python" not in card.tools:
+        return []
+    return sandbox_warnings(require(card.sandbox.require, consent), card.sandbox.require)
 
 
 def uses_tools(questions: Iterable[Question]) -> bool:
@@ -148,33 +151,3 @@ async def _answer(student: Student, question: Question) -> Answer:
         return await student.answer(question.messages, question.mode)  # type: ignore[arg-type]
     except TeacherError as error:
         return Answer(answer="", mode=question.mode, tokens=0, confidence=None, finished=False, fault=str(error))
-
-
-def _log_file() -> Path:
-    """Where the engine's own output goes: the newest `ask` in the cache folder."""
-    path = cache_folder() / "ask.log"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("")
-    except OSError:
-        return Path(os.devnull)
-    return path
-
-
-@contextlib.contextmanager
-def _noise_to(path: Path) -> Iterator[None]:
-    """Send what vLLM and its processes print elsewhere: stdout is for answers."""
-    if os.environ.get("RDISTILL_VERBOSE"):
-        yield
-        return
-    kept = os.dup(1), os.dup(2)
-    with path.open("a") as sink:
-        os.dup2(sink.fileno(), 1)
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        finally:
-            print(end="", flush=True)  # what was printed meanwhile is noise too
-            for number, copy in enumerate(kept, 1):
-                os.dup2(copy, number)
-                os.close(copy)

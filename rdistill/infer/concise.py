@@ -6,8 +6,9 @@ concise   what a caller gets by default: `direct`
 """
 
 import math
-from collections.abc import Mapping
-from typing import Literal, get_args
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any, Literal, NamedTuple, get_args
 
 from rdistill.answers import split_answer
 from rdistill.errors import ConfigError
@@ -21,6 +22,14 @@ from rdistill.tools.calls import CLOSE, OPEN
 
 AskMode = Literal["concise", "direct", "hidden", "explain", "tool"]
 ASK_MODES: tuple[str, ...] = get_args(AskMode)
+TRAINED: Mapping[str, StudentMode] = {
+    "concise": "direct",
+    "direct": "direct",
+    "hidden": "explain",
+    "explain": "explain",
+    "tool": "tool",
+}
+"""The mode in which a student is asked, by the mode that a caller names."""
 MAX_TOKENS: dict[StudentMode, int] = {"explain": 512, "direct": 64, "tool": 256}
 
 
@@ -36,6 +45,14 @@ class Answer(Record):
     finished: bool = True
     seconds: float = 0.0
     fault: str | None = None
+
+
+class Reply(NamedTuple):
+    """An answer and what it cost; `finish_reason` is the last completion's."""
+
+    answer: Answer
+    prompt_tokens: int
+    finish_reason: str
 
 
 class Student:
@@ -54,15 +71,39 @@ class Student:
         self._max_tokens: dict[StudentMode, int] = {**MAX_TOKENS, **(max_tokens or {})}
 
     async def answer(self, messages: list[Message], mode: AskMode = "concise") -> Answer:
-        """Answer a conversation. Raises ConfigError for a mode that the student has no prompt for."""
-        trained: StudentMode = {"concise": "direct", "hidden": "explain"}.get(mode, mode)  # type: ignore[assignment]
-        replies, turns = await self.reply(messages, trained)
-        last = replies[-1]
-        rationale, answer = self.read(turns[-1]["content"], trained)
-        shown = turns[-1]["content"] if mode == "explain" else (answer or turns[-1]["content"])
+        """Answer a conversation, greedily. Raises ConfigError for a mode that the student has no prompt for."""
+        return (await self.converse(messages, mode)).answer
+
+    async def converse(self, messages: list[Message], mode: str, **sampling: Any) -> Reply:
+        """As `answer`, with what it cost; `sampling` changes fields of the Request."""
+        replies, turns = await self.reply(messages, TRAINED[mode], **sampling)
+        return self._read_reply(replies, turns, mode)
+
+    async def stream(self, messages: list[Message], mode: str, **sampling: Any) -> AsyncGenerator[str | Reply, None]:
+        """Pieces of the answer, then the Reply whose answer they make.
+
+        `explain` is shown as it is written. The others are one piece: what the answer is, only a whole reply tells.
+        """
+        live = getattr(self.engine, "stream", None) if mode == "explain" else None
+        if live is None:
+            reply = await self.converse(messages, mode, **sampling)
+            yield reply.answer.answer
+            yield reply
+            return
+        prompt = self.prompt(messages, "explain")
+        async with aclosing(live(prompt, self._request("explain", **sampling))) as items:
+            async for item in items:
+                if isinstance(item, str):
+                    yield item
+                else:
+                    yield self._read_reply([item], [{"role": "assistant", "content": item.text}], mode)
+
+    def _read_reply(self, replies: list[Completion], turns: list[Message], mode: str) -> Reply:
+        last, text = replies[-1], turns[-1]["content"]
+        rationale, answer = self.read(text, TRAINED[mode])
         confidence = answer_confidence(last, self.card.marker)
-        return Answer(
-            answer=shown,
+        found = Answer(
+            answer=text if mode == "explain" else (answer or text),
             mode=mode,
             tokens=sum(r.completion_tokens for r in replies),
             confidence=None if confidence is None else round(math.exp(confidence), 4),
@@ -71,6 +112,7 @@ class Student:
             seconds=round(sum(r.seconds for r in replies), 3),
             fault=last.fault,
         )
+        return Reply(found, sum(r.prompt_tokens for r in replies), last.finish_reason)
 
     async def sample(
         self, problem: Problem, mode: StudentMode, *, temperature: float = 0.0, index: int = 0, seed: int = 0
@@ -95,16 +137,18 @@ class Student:
         )
 
     async def reply(
-        self, messages: list[Message], mode: StudentMode, *, temperature: float = 0.0, index: int = 0, seed: int = 0
+        self, messages: list[Message], mode: StudentMode, **sampling: Any
     ) -> tuple[list[Completion], list[Message]]:
-        """The model's completions and the new turns; greedy unless a temperature is given."""
-        prompt = self.prompt(messages, mode)
-        stop = [CLOSE] if mode == "tool" else []
-        request = Request(temperature=temperature, max_tokens=self._max_tokens[mode], stop=stop, index=index, seed=seed)
+        """The model's completions and the new turns; greedy unless `sampling`, fields of the Request, says else."""
+        prompt, request = self.prompt(messages, mode), self._request(mode, **sampling)
         if mode == "tool":
             return await run_tool_loop(self.engine.chat, prompt, request, self._tools, self.card.max_turns)
         reply = await self.engine.chat(prompt, request)
         return [reply], [{"role": "assistant", "content": reply.text}]
+
+    def _request(self, mode: StudentMode, **sampling: Any) -> Request:
+        stop = [*sampling.pop("stop", []), *([CLOSE] if mode == "tool" else [])]
+        return Request(**{"temperature": 0.0, "max_tokens": self._max_tokens[mode], **sampling, "stop": stop})
 
     def prompt(self, messages: list[Message], mode: StudentMode) -> list[Message]:
         if mode not in self.card.prompts:
