@@ -40,6 +40,12 @@ def arguments(description: str, sides: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, help="folder of the student: SmolLM2-135M-Instruct")
     parser.add_argument("--steps", type=int, default=12, help=f"optimizer steps of {BATCH} rows")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each side")
+    parser.add_argument(
+        "--dtype",
+        choices=("bfloat16", "float32"),
+        default="bfloat16",
+        help="what both sides compute in; float32 is for CPUs without instructions for bfloat16",
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--side", choices=sides, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -204,14 +210,16 @@ def take_turns(script: str, args: argparse.Namespace, stage: str, sides: Sequenc
 def measure(
     script: str, description: str, stage: str, sides: dict[str, Side], settings: dict[str, Any]
 ) -> tuple[argparse.Namespace, dict[str, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
-    """The command line, every side's rounds, and one short round of ours and TRL's in float32.
+    """The command line, every side's rounds, and one short round of ours and TRL's in float32 (or those, with --dtype).
 
     In the process of one side this does the side's work, and does not return.
     """
     args = arguments(description, list(sides))
     if args.side:
         work(sides[args.side], args.folder)
-    rounds = take_turns(script, args, stage, list(sides), {**settings, "dtype": "bfloat16"})
+    rounds = take_turns(script, args, stage, list(sides), {**settings, "dtype": args.dtype})
+    if args.dtype == "float32":
+        return args, rounds, rounds
     args.rounds, args.steps = 1, min(args.steps, EXACT_STEPS)
     return args, rounds, take_turns(script, args, stage, ["ours", "trl"], {**settings, "dtype": "float32"})
 
