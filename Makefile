@@ -10,6 +10,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 TORCH := $(shell grep '^torch==' requirements/cpu.lock)
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+JOBS ?= 2
+QUICK_TESTS := $(BIN)/python -m pytest -q -rs -m "not engine" --numprocesses $(JOBS) --dist loadfile
 
 .PHONY: setup quickstart test check lint lock clean
 
@@ -31,8 +33,10 @@ $(READY): requirements/cpu.lock requirements/system.sh pyproject.toml
 quickstart: setup
 	$(BIN)/rdistill run configs/quickstart.yaml
 
+# Quick tests side by side; those on real models alone, since each takes every core.
 test: setup
-	$(BIN)/python -m pytest -rs
+	$(QUICK_TESTS)
+	$(BIN)/python -m pytest -q -rs -m engine
 
 lint: setup
 	$(BIN)/ruff format --check .
@@ -40,7 +44,7 @@ lint: setup
 	$(BIN)/mypy
 
 check: lint
-	$(BIN)/python -m pytest -q -rs -m "not engine"
+	$(QUICK_TESTS)
 
 lock: setup
 	$(BIN)/python requirements/refresh_lock.py
