@@ -187,6 +187,32 @@ def ask(
 
 
 @app.command()
+def serve(
+    run_or_model: Annotated[str, typer.Argument(help="A run's folder (its student answers), or a model.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any but this machine's own needs $RDISTILL_API_KEY.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    mode: Annotated[str, typer.Option(help="What the bare model name means.")] = "concise",
+    max_requests: Annotated[
+        int, typer.Option(min=1, max=4096, help="Answered at once; as many again wait, more get HTTP 429.")
+    ] = 64,
+    timeout_s: Annotated[float, typer.Option("--timeout", min=1, help="Seconds for one request.")] = 300,
+    allow_weak: AllowWeak = False,
+    untrusted: Untrusted = False,
+) -> None:
+    """Serve the student as an OpenAI-compatible chat-completions server."""
+    from rdistill.infer.serve import Place
+    from rdistill.infer.serve import serve as serve_student
+    from rdistill.process import prepare_this_process
+
+    prepare_this_process()
+    place = Place(host, port, max_requests, timeout_s)
+    if code := serve_student(run_or_model, mode, place, Consent(allow_weak, untrusted)):
+        raise SystemExit(code)
+
+
+@app.command()
 def show(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
     row_id: Annotated[str, typer.Argument(metavar="ID", help="Id of any row, or its first digits.")],

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rdistill.answers import THINK_OPEN, ShownText, normalise_reasoning
@@ -110,7 +111,8 @@ class VllmEngine:
             ) from None
         arguments = engine_arguments(folder, config, seed, cpu=current_platform.is_cpu())
         try:
-            engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+            # The name stands in metrics: no path of this machine.
+            engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments, served_model_name=Path(folder).name))
         except Exception as error:
             raise TeacherError(f"vLLM cannot start {model!r}: {error}; see the log of this attempt") from error
         shape = content_id(arguments["dtype"], config.max_model_len)[:8]
@@ -195,10 +197,12 @@ class VllmEngine:
     @property
     def is_alive(self) -> bool:
         """False once vLLM's own process has ended: no request will be answered."""
-        return not self._engine.errored
+        return self._engine is not None and not self._engine.errored
 
     async def close(self) -> None:
-        self._engine.shutdown()
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.shutdown()
 
 
 def request_seed(messages: list[Message], request: Request) -> int:
