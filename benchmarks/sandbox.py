@@ -34,7 +34,7 @@ from mutants import mutants
 from rdistill.verifiers.code import Code
 
 from rdistill.records import Status, Verdict
-from rdistill.sandbox import LEVELS, Sandbox, run_function
+from rdistill.sandbox import LOCAL, Sandbox, run_function
 from rdistill.sandbox.box import FIRST_UID, NUM_SLOTS
 from rdistill.sandbox.levels import grant
 from rdistill.verifiers.cases import to_pair
@@ -242,7 +242,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with hostile_python/, humaneval/ and mbpp/")
     parser.add_argument("--seeds", type=int, default=7, help="orders of the hostile programs")
     parser.add_argument("--every", type=int, default=1, help="take each Nth problem")
-    parser.add_argument("--level", choices=LEVELS[:-1], default=LEVELS[0], help="level of the sandbox")
+    parser.add_argument("--level", choices=LOCAL[:-1], default=LOCAL[0], help="level of the sandbox")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args()
     grant(args.level)

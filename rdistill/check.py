@@ -155,7 +155,8 @@ def check_sandbox(config: Config, consent: Consent) -> list[str]:
     if field is None:
         return []
     try:
-        return sandbox_warnings(require_sandbox(config.sandbox.require, consent), config.sandbox.require)
+        lowest, url = config.sandbox.require, config.sandbox.url
+        return sandbox_warnings(require_sandbox(lowest, consent, url), lowest)
     except PrerequisiteError as error:
         raise PrerequisiteError(f"{field} runs code that a model wrote, but {error}") from None
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from rdistill import __version__
 from rdistill.errors import ConfigError, RdistillError, first_cause
-from rdistill.sandbox.levels import SANDBOXED, Consent, forget_granted
+from rdistill.sandbox.levels import SANDBOXED, Consent, Level, forget_granted
 
 app = typer.Typer(
     help="Distil a teacher's verified reasoning and preferences into a small, concise student.",
@@ -52,6 +52,9 @@ Untrusted = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ServiceUrl = Annotated[
+    str | None, typer.Option("--url", help="Of a service that runs code, in place of this machine's sandbox.")
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -327,6 +330,7 @@ def verifiers_new(name: Annotated[str, typer.Argument(help="Its name, e.g. iso_d
 def sandbox_run(
     file: Annotated[str, typer.Argument(help="A Python file; '-' reads the program from stdin.")],
     stdin: Annotated[Path | None, typer.Option("--stdin", help="A file that the program reads as its stdin.")] = None,
+    url: ServiceUrl = None,
     as_json: AsJson = False,
     allow_weak: AllowWeak = False,
     untrusted: Untrusted = False,
@@ -337,8 +341,9 @@ def sandbox_run(
     from rdistill.sandbox import Sandbox, require, sandbox_warnings
 
     code = _read_text(Path("/dev/stdin" if file == "-" else file))
-    if allow_weak:
-        for warning in sandbox_warnings(require("strong", Consent(allow_weak, untrusted)), "strong"):
+    lowest: Level = "external" if _checked(url) else "strong"
+    if allow_weak or url:
+        for warning in sandbox_warnings(require(lowest, Consent(allow_weak, untrusted), url), lowest):
             err.print(f"warning: {warning}", markup=False, soft_wrap=True)
     result = Sandbox().run(code, stdin=_read_text(stdin) if stdin else "")
     if as_json:
@@ -349,35 +354,53 @@ def sandbox_run(
         print(reveal(result.stderr), end="", file=sys.stderr)
         err.print(f"{result.status}, exit status {result.exit_code}, {result.seconds:.2f} s, level {result.level}")
     if result.status == "sandbox_error":
-        raise PrerequisiteError("the sandbox itself failed; see what is wrong with: rdistill sandbox selftest")
+        test = "rdistill sandbox selftest" + (f" --url {url}" if url else "")
+        raise PrerequisiteError(f"the sandbox itself failed; see what is wrong with: {test}")
 
 
 @sandbox_app.command("selftest")
-def sandbox_selftest(as_json: AsJson = False, allow_weak: AllowWeak = False) -> None:
-    """Find this machine's sandbox level by attacking the best first; exit code 3 if it is below `strong`."""
+def sandbox_selftest(url: ServiceUrl = None, as_json: AsJson = False, allow_weak: AllowWeak = False) -> None:
+    """Find this machine's sandbox level by attacking the best first; exit code 3 if it is below `strong`.
+
+    With --url the service there is attacked instead; exit code 3 if anything gets through.
+    """
     from rdistill.errors import PrerequisiteError
-    from rdistill.sandbox import LEVELS, self_test
+    from rdistill.sandbox import LOCAL, self_test
+    from rdistill.sandbox.levels import remedy
 
     rows: list[dict[str, Any]] = []
-    for level in LEVELS:
-        probes = self_test(level)
+    levels: tuple[Level, ...] = ("external",) if _checked(url) else LOCAL
+    for level in levels:
+        probes = self_test(level, url)
         rows += [{"level": level, "name": p.name, "ok": p.ok, "detail": p.detail} for p in probes]
         if is_found := all(p.ok for p in probes):
             break
     found = level if is_found else None
     if as_json:
-        out.print_json(json.dumps({"ok": found == "strong", "level": found, "probes": rows}))
+        out.print_json(json.dumps({"ok": found in ("strong", "external"), "level": found, "probes": rows}))
     else:
         for row in rows:
             out.print(
                 f"{'ok  ' if row['ok'] else 'FAIL'} {row['level']:<14} {row['name']:<24} {row['detail']}", markup=False
             )
         out.print(f"level {found}", markup=False)
-    if found != "strong" and not (found and allow_weak):
+    if url and not found:
+        failed = [f"{row['name']}: {' '.join(row['detail'].split())[:160]}" for row in rows if not row["ok"]]
+        what = f"failed {len(failed)} of {len(rows)} probes ({'; '.join(failed[:3])})"
+        raise PrerequisiteError(f"the service {url} is no sandbox, it {what}; {remedy('external')}")
+    if found not in ("strong", "external") and not (found and allow_weak):
         raise PrerequisiteError(
             f"this machine's sandbox level is {found}; a run needs strong, unless its config says less in "
             "sandbox.require, or --allow-weak-sandbox is typed"
         )
+
+
+def _checked(url: str | None) -> str | None:
+    from rdistill.sandbox.levels import url_fault
+
+    if url is not None and (fault := url_fault(url)):
+        raise ConfigError(f"--url: {fault}")
+    return url
 
 
 def _load(path: Path, overrides: list[str] | None, run_dir: Path | None) -> Any:

@@ -52,6 +52,7 @@ HARMLESS = (
     "verify.workers",
     "verify.max_bad_gold",
     "verify.verifiers.workers",
+    "sandbox.url",
     "sft.ranks",
     "sft.log_every",
     "sft.save_every",

@@ -129,7 +129,8 @@ def settle_sandbox(card: Card, consent: Consent) -> list[str]:
     """What to say of the sandbox that the student's tools run in. Raises PrerequisiteError if it is not there."""
     if "python" not in card.tools:
         return []
-    return sandbox_warnings(require(card.sandbox.require, consent), card.sandbox.require)
+    lowest = card.sandbox.require
+    return sandbox_warnings(require(lowest, consent, card.sandbox.url), lowest)
 
 
 def uses_tools(questions: Iterable[Question]) -> bool:

@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 
 from rdistill.errors import PrerequisiteError
 from rdistill.sandbox import layout
-from rdistill.sandbox.levels import Level, granted, missing
+from rdistill.sandbox.levels import Level, granted, granted_url, missing
 from rdistill.sandbox.process import Limits, Watched, watch
 from rdistill.sandbox.walls import sealed, walls
 
@@ -56,11 +56,19 @@ class SandboxResult(NamedTuple):
 class Sandbox:
     """Limits for runs; holds no process, so one object serves any number of threads and processes."""
 
-    def __init__(self, level: Level | None = None, timeout_s: float = 5, memory_mb: int = 512) -> None:
-        """`level`: by default what this process was granted. Raises PrerequisiteError where it cannot be had."""
+    def __init__(
+        self, level: Level | None = None, timeout_s: float = 5, memory_mb: int = 512, url: str | None = None
+    ) -> None:
+        """`level`, and the `url` of level `external`: by default what this process was granted.
+
+        Raises PrerequisiteError where it cannot be had.
+        """
         self.level, self.timeout_s, self.memory_mb = level or granted(), timeout_s, memory_mb
+        self.url = (url or granted_url()) if self.level == "external" else None
         if fault := missing(self.level):
             raise PrerequisiteError(fault)
+        if self.level == "external" and self.url is None:
+            raise PrerequisiteError("sandbox level external needs the address of a service; give it in sandbox.url")
         self._source = (Path(__file__).parent / "child.py").read_text(encoding="utf-8")
 
     def run(
@@ -68,7 +76,8 @@ class Sandbox:
     ) -> SandboxResult:
         """Run a program, or, where `steps` are given, a solution and then each step (functions.py has their form).
 
-        Never raises for what the code does. Blocks for `timeout_s` (default: the sandbox's own) and a kill at most.
+        Never raises for what the code does. Blocks for `timeout_s` (default: the sandbox's own) and a kill at most; at
+        level `external` for the service's allowance besides.
         """
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
         request: dict[str, Any] = {"code": code, "limits": self._limits(timeout_s)}
@@ -77,6 +86,10 @@ class Sandbox:
         data, text = json.dumps(request).encode("ascii"), stdin.encode("utf-8", "surrogatepass")
         if len(data) + len(text) > MAX_INPUT_BYTES:
             return SandboxResult("resource_limit", -1, "", "code and stdin are too large", b"", 0.0, self.level)
+        if self.url is not None:
+            from rdistill.sandbox.service import Run, run_there  # httpx is slow to import, and mostly not needed
+
+            return run_there(self.url, Run(data, text, timeout_s, MAX_TASKS + SPARE_TASKS, steps is not None))
         start = time.monotonic()
         try:
             with _slot() as uid:
@@ -91,10 +104,10 @@ class Sandbox:
         return await asyncio.to_thread(self.run, code, **options)
 
     def _limits(self, timeout_s: float) -> dict[str, int]:
-        return {
+        tasks = {"RLIMIT_NPROC": MAX_TASKS + SPARE_TASKS + self._num_foreign_tasks()} if self.url is None else {}
+        return tasks | {
             "RLIMIT_AS": self.memory_mb << 20,
             "RLIMIT_CPU": 2 * math.ceil(timeout_s) + 1,
-            "RLIMIT_NPROC": MAX_TASKS + SPARE_TASKS + self._num_foreign_tasks(),
             "RLIMIT_NOFILE": MAX_OPEN_FILES,
             "RLIMIT_FSIZE": MAX_FILE_MB << 20,
             "RLIMIT_CORE": 0,

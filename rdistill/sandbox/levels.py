@@ -3,6 +3,7 @@
     strong           bubblewrap: a root, processes, network and IPC of its own; seccomp, limits
     strong-nobwrap   the same namespaces by unshare(1), but the host's files behind Landlock; seccomp, limits
     medium           no namespaces: Landlock, seccomp, limits; another uid where it is started by root
+    external         a service by URL (service.py): only where the config names it, and then nothing is tried here
     weak             limits only (and another uid where it is started by root)
 
 Which level a machine has is found by attacking it (probes.py). The command that found out hands it to the processes
@@ -14,14 +15,17 @@ import os
 import platform
 import shutil
 from typing import Literal, NamedTuple, get_args
+from urllib.parse import urlsplit
 
 from rdistill.errors import PrerequisiteError
 from rdistill.sandbox import landlock
 from rdistill.sandbox.seccomp import AUDIT_ARCH
 
-Level = Literal["strong", "strong-nobwrap", "medium", "weak"]
+Level = Literal["strong", "strong-nobwrap", "medium", "external", "weak"]
 LEVELS: tuple[Level, ...] = get_args(Level)
-VARIABLE = "RDISTILL_SANDBOX_LEVEL"
+LOCAL: tuple[Level, ...] = tuple(level for level in LEVELS if level != "external")
+"""Those of this machine. A service is never one of several to choose from: code goes there only where it is named."""
+VARIABLE, URL_VARIABLE = "RDISTILL_SANDBOX_LEVEL", "RDISTILL_SANDBOX_URL"
 PR_GET_SECCOMP = 21
 SANDBOXED = ("generate", "verify", "pair", "evaluate")
 """Stages that may ask verifiers, which may run code that a model wrote: they take consent to a lower level."""
@@ -45,18 +49,51 @@ def granted() -> Level:
     return level
 
 
-def grant(level: Level) -> None:
-    """Let this process, and those that it starts from now on, run model-written code at a level."""
+def granted_url() -> str | None:
+    """The service that goes with level `external`."""
+    return os.environ.get(URL_VARIABLE) if granted() == "external" else None
+
+
+def grant(level: Level, url: str | None = None) -> None:
+    """Let this process, and those that it starts from now on, run model-written code at a level.
+
+    `url`: of the service, for level `external`.
+    """
+    forget_granted()
     os.environ[VARIABLE] = level
+    if url is not None:
+        os.environ[URL_VARIABLE] = url
 
 
 def forget_granted() -> None:
     """A command settles on a level by itself, whatever its caller's environment says."""
     os.environ.pop(VARIABLE, None)
+    os.environ.pop(URL_VARIABLE, None)
+
+
+def url_fault(url: str) -> str | None:
+    """Why an address cannot be a service's; None if it can. What it says holds no password."""
+    try:
+        parts = urlsplit(url)
+        is_web = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_web = False
+    if not is_web or not url.isascii() or not url.isprintable() or " " in url:
+        return "url is no http(s) address; write one like http://127.0.0.1:8080"
+    if parts.username is not None or parts.password is not None:
+        return "url holds a user name or password, which would be written to config.yaml; take it out"
+    if parts.query or parts.fragment:
+        return f"url={url!r} ends in a query or fragment; end it before that, /run_code is added to it"
+    return None
 
 
 def sandbox_warnings(level: Level, lowest: Level) -> list[str]:
     """What to say each time that level weak, or one below the required, was accepted on the command line."""
+    if lowest == "external" != level:
+        return [
+            f"code that a model wrote runs on this machine, at sandbox level {level}, and not in the service of "
+            "sandbox.url: it was accepted on the command line, and every row that comes of it says so"
+        ]
     if level == "strong":
         return []
     if level != "weak" and LEVELS.index(level) <= LEVELS.index(lowest):
@@ -69,6 +106,10 @@ def sandbox_warnings(level: Level, lowest: Level) -> list[str]:
 
 def missing(level: Level) -> str | None:
     """What a level needs and this machine lacks, with the line that mends it; None if nothing is known to be."""
+    if level == "external":
+        return (
+            None if platform.system() == "Linux" else f"the self-test needs Linux, got {platform.system()}; move there"
+        )
     machine, is_root = platform.machine(), os.geteuid() == 0
     if platform.system() != "Linux" or machine not in AUDIT_ARCH:
         return f"the sandbox needs Linux on {' or '.join(AUDIT_ARCH)}, got {platform.system()} on {machine}; move there"
@@ -93,6 +134,11 @@ def missing(level: Level) -> str | None:
 
 def remedy(level: Level) -> str:
     """What mostly helps where a level is there, and its probes fail."""
+    if level == "external":
+        return (
+            "start the service at that address so that it runs each program as a user without rights, with its own "
+            "files and processes and no network; docs/sandbox.md says what is asked of it"
+        )
     if level in ("medium", "weak"):
         return (
             "start it as an ordinary user, or as root with the capabilities CHOWN, DAC_OVERRIDE, KILL, SETGID, SETUID"

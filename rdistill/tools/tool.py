@@ -76,9 +76,8 @@ class Python:
             return 'error: python takes exactly one argument, "code", a string'
         result = await self.sandbox.arun(code)
         if result.status == "sandbox_error":
-            raise PrerequisiteError(
-                f"the python tool's sandbox failed: {result.stderr}; run 'rdistill sandbox selftest'"
-            )
+            test = "rdistill sandbox selftest" + (f" --url {self.sandbox.url}" if self.sandbox.url else "")
+            raise PrerequisiteError(f"the python tool's sandbox failed: {result.stderr}; run '{test}'")
         output = _shorten(result.stdout.strip())
         if result.status == "ok":
             return output or "(no output; print the result)"

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from code_service import Service, isolated
 from command import rdistill
 from scripted import Endpoint
 
@@ -183,3 +184,19 @@ def test_the_command_line_takes_consent_where_a_stage_may_ask_verifiers():
     tree = {"name": "t", "prompts": {"sources": [{"task": "word_problems", "size": 9}]}, "teacher": {"model": "m"}}
     config = Config(**tree, student={"model": "m"}, pair={"sources": ["student"]})
     assert tuple(stage.name for stage in stages_of(config) if stage.judges) == cli.SANDBOXED
+
+
+@pytest.mark.slow
+def test_a_service_reaches_stages_and_verifier_processes_and_is_on_every_row(place, monkeypatch):
+    monkeypatch.setattr(probes, "fault_of", lambda level, url=None: None if level == "external" else "not asked")
+    with Service(isolated) as service:
+        configured = ("p.yaml", "sandbox.require=external", f"sandbox.url={service.url}")
+        for command in ("generate", "verify"):
+            done = rdistill(command, *configured)
+            assert done.code == 0, done
+            assert "warning code that a model wrote runs at sandbox level external" in " ".join(done.err.split())
+        assert service.requests
+    verdicts = list(Ledger(RunFolder("runs/p").ledger, read_only=True).rows(Verdict))
+    assert {(verdict.status, verdict.sandbox) for verdict in verdicts} == {("pass", "external")}
+    for stage in ("generate", "verify"):
+        assert RunFolder("runs/p").read_manifest(stage)["result"]["sandbox"] == {"external": len(verdicts)}

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from rdistill.errors import PrerequisiteError
-from rdistill.sandbox import LEVELS, Sandbox, probes, scratch
+from rdistill.sandbox import LOCAL, Sandbox, probes, scratch
 
 
-@pytest.fixture(scope="module", params=LEVELS)
+@pytest.fixture(scope="module", params=LOCAL)
 def box(request):
     return Sandbox(request.param, timeout_s=10, memory_mb=256)
 
@@ -89,7 +89,7 @@ def test_arun_is_the_same(box):
     assert asyncio.run(box.arun("print(input())", stdin="x")).stdout == "x\n"
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", LOCAL)
 def test_nothing_survives_the_harness(level):
     """SIGKILL to the process that holds the sandbox takes the sandboxed program along."""
     marker = f"rdistill-orphan-{os.getpid()}"
