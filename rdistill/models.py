@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rdistill.errors import ConfigError, PrerequisiteError
 from rdistill.run import write_durable
@@ -133,6 +134,24 @@ def resolve_model(ref: str, revision: str | None = None, *, tokenizer_only: bool
         ) from None
 
 
+def load_plain(auto: Any, folder: str | Path, **options: Any) -> Any:
+    """`from_pretrained` of a transformers Auto class, without what a stranger's model could run.
+
+    Code of its own is neither run nor asked about, pickled weights are not opened. Raises: PrerequisiteError for a
+    model that needs its own code; what from_pretrained raises.
+    """
+    is_weights = hasattr(auto, "from_config") and "gguf_file" not in options
+    plain = {"trust_remote_code": False} | ({"use_safetensors": True} if is_weights else {})
+    try:
+        return auto.from_pretrained(folder, **plain, **options)
+    except ValueError as error:
+        if "trust_remote_code" not in str(error):
+            raise
+        raise PrerequisiteError(
+            f"{folder} needs Python code of its own, which rdistill never runs; take a model that transformers knows"
+        ) from None
+
+
 def model_identity(ref: str, revision: str | None = None) -> str:
     """What changes whenever the model's outputs could: content for what is local, id and revision for the hub."""
     if ref.startswith("bundled:"):
@@ -208,8 +227,8 @@ def _convert(gguf: Path, target: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
+    tokenizer = load_plain(AutoTokenizer, gguf.parent, gguf_file=gguf.name)
+    model = load_plain(AutoModelForCausalLM, gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
     # The weights are plain now: what says "quantized" must not be saved with them.
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from rdistill.config import Config, TrainConfig, load_config
 from rdistill.errors import RdistillError, kind_of
+from rdistill.models import load_plain
 from rdistill.precision import resolved
 from rdistill.run import RunFolder
 from rdistill.train.zero import take_norms_in_pieces
@@ -140,7 +141,7 @@ def load_tokenizer(folder: str | Path) -> Any:
 
     from rdistill.train.spans import check_template
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = load_plain(AutoTokenizer, folder)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     check_template(tokenizer)
@@ -157,7 +158,8 @@ def load_model(folder: str | Path, config: TrainConfig) -> Any:
     from rdistill.train.layers import fit_layers
 
     dtype = getattr(torch, config.dtype)
-    model = AutoModelForCausalLM.from_pretrained(
+    model = load_plain(
+        AutoModelForCausalLM,
         folder,
         dtype=dtype,
         attn_implementation=register_attention(),

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from rdistill.errors import TrainError
+from rdistill.models import load_plain
 from rdistill.run import sync_file, sync_folder
 from rdistill.train.attention import register_attention
 from rdistill.train.packing import Batch, forward_logps
@@ -80,7 +81,7 @@ def _merged(peft_model: Any, state: dict[str, torch.Tensor]) -> tuple[Any, dict[
     name, config = next(iter(peft_model.peft_config.items()))
     adapter = {k: v.float().cpu() for k, v in state.items() if ".lora_" in k}
     folder = peft_model.get_base_model().config._name_or_path
-    plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    plain = load_plain(AutoModelForCausalLM, folder, dtype=torch.float32)
     fresh = get_peft_model(plain, config, adapter_name=name)
     wanted = {k for k in fresh.state_dict() if ".lora_" in k}
     if lost := sorted(wanted ^ set(adapter)):
@@ -97,7 +98,8 @@ def _compare(
     """Reload the folder and compare names, values and the probe's log-probabilities, by default as rounding allows."""
     from transformers import AutoModelForCausalLM
 
-    again = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", attn_implementation=register_attention()).eval()
+    attention = register_attention()
+    again = load_plain(AutoModelForCausalLM, folder, dtype="auto", attn_implementation=attention).eval()
     reloaded = again.state_dict()
     lost = sorted(set(saved) - set(reloaded))
     changed = sorted(k for k in set(saved) & set(reloaded) if not torch.equal(saved[k].cpu(), reloaded[k]))

@@ -1,5 +1,6 @@
 """Where models come from: names, folders, the hub; and what identifies them."""
 
+import json
 import os
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +15,7 @@ from rdistill.models import (
     bundled_is_ready,
     check_model,
     folder_digest,
+    load_plain,
     model_identity,
     resolve_model,
 )
@@ -206,3 +208,30 @@ def test_only_the_tokenizer_is_fetched_for_a_check(monkeypatch: pytest.MonkeyPat
     resolve_model("owner/name")
     assert "*.safetensors" not in asked[0] and "*.safetensors" in asked[1]
     assert not any(p.endswith((".bin", ".pt", ".py")) for patterns in asked for p in patterns)
+
+
+def test_a_models_own_code_is_neither_run_nor_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = make_student(tmp_path / "strange")
+    for name, own in (("config.json", "AutoModelForCausalLM"), ("tokenizer_config.json", "AutoTokenizer")):
+        content = json.loads((folder / name).read_text())
+        auto_map = {"AutoConfig": "own.Own", own: ["own.Own", None] if own == "AutoTokenizer" else "own.Own"}
+        content |= {"auto_map": auto_map, "model_type": "own", "tokenizer_class": "Own"}
+        (folder / name).write_text(json.dumps(content))
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.setattr("builtins.input", lambda *asked: "y")
+    for auto in (AutoTokenizer, AutoModelForCausalLM):
+        with pytest.raises(PrerequisiteError, match="needs Python code of its own, which rdistill never runs"):
+            load_plain(auto, folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_pickled_weights_are_not_opened(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    folder = make_student(tmp_path / "pickled")
+    (folder / "model.safetensors").rename(folder / "other.safetensors")
+    (folder / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch ran'\ntR.")
+    with pytest.raises(OSError, match=r"model\.safetensors"):
+        load_plain(AutoModelForCausalLM, folder)

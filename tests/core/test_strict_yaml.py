@@ -50,6 +50,12 @@ HOSTILE = {
     "backtick": "a: `b`",
     "huge": "a: " + "x" * 2_000_000,
     "huge number": "a: " + "9" * 10_000,
+    "octal": "a: 017",
+    "octal, signed": "a: -01",
+    "sexagesimal": "a: 1:30",
+    "sexagesimal fraction": "a: 1:30.5",
+    "binary": "a: 0b11",
+    "many keys": "".join(f"k{n}: 1\n" for n in range(2_000)) + "k0: 1",
 }
 
 
