@@ -2,9 +2,9 @@
 
     {"id": ..., "gold": ..., "answer": ..., "expected": "pass" | "fail"}
 
-`answer` is the whole reply; it is split at the marker as a teacher's reply is. A row may also have `finish_reason`,
-`mode`, `tools` and `messages` (the turns of a tool trace, in place of `answer`); and, for a verifier that judges a
-problem's samples together, `others`: the replies of the other samples.
+`answer` is the whole reply; without its thinking it is split at the marker, as a teacher's reply is. A row may also
+have `finish_reason`, `mode`, `tools` and `messages` (the turns of a tool trace, in place of `answer`); and, for a
+verifier that judges a problem's samples together, `others`: the replies of the other samples.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, StrictStr, ValidationError, model_validator
 
-from rdistill.answers import split_answer
+from rdistill.answers import normalise_reasoning, split_answer
 from rdistill.config import VerifierSpec
 from rdistill.errors import ConfigError, DataError, RdistillError, VerifierError
 from rdistill.explain import explain_validation
@@ -142,7 +142,7 @@ def to_pair(row: dict[str, Any], marker: str = MARKER) -> tuple[Problem, Sample]
     asked = [{"role": "user", "content": row.get("question", "")}]
     answer = row.get("answer", "")
     text = answer if isinstance(answer, str) else json.dumps(answer)
-    parts = split_answer(text, marker)
+    parts = split_answer(normalise_reasoning(text)[1], marker)
     problem = Problem(
         id=content_id("case", row["id"]),
         messages=asked,

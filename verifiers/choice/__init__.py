@@ -19,7 +19,7 @@ class Choice:
     `strict`, only an answer declared after the marker counts."""
 
     name = "choice"
-    version = "2"
+    version = "3"
 
     def __init__(self, *, choices: list[str] | None = None, strict: bool = False) -> None:
         if choices is not None and (len(choices) < 2 or not all(isinstance(c, str) and c.strip() for c in choices)):
@@ -39,15 +39,17 @@ class Choice:
         if not offered:
             return failed(self, sample, Reason.NO_ANSWER, "no final answer")
         try:
-            found = Reading(options, wants_text=not options.texts and len(gold) > 1).chosen(offered)
+            found = Reading(
+                options, question=question_of(problem), wants_text=not options.texts and len(gold) > 1
+            ).chosen(offered)
         except Doubtful as error:
             return failed(self, sample, Reason.AMBIGUOUS, str(error))
         if found is None:
             return failed(self, sample, Reason.UNPARSEABLE, f"{offered[-1][:120]!r} names no option")
-        if not options.texts and len(found) == 1 < len(gold):
-            return unverifiable(self, sample, Reason.BAD_GOLD, f"letter {found!r}, but the options are not known")
         if found == gold:
             return passed(self, sample, options.show(found))
+        if not options.texts and len(gold) > 1 and (len(found) == 1 or f" {gold} " in f" {found} "):
+            return unverifiable(self, sample, Reason.BAD_GOLD, f"{found[:80]!r}, but the options are not known")
         return failed(self, sample, Reason.WRONG_ANSWER, f"{options.show(found)}, expected {options.show(gold)}")
 
     def check_gold(self, problem: Problem, stated: Sample) -> Verdict:
