@@ -15,6 +15,7 @@ from typing import Any
 from rdistill.verifiers.code.asserts import plan_asserts
 from rdistill.verifiers.code.blocks import MAX_CODE_CHARS, extract_code
 
+from rdistill.answers import normalise_reasoning
 from rdistill.records import Problem, Reason, Sample, Verdict
 from rdistill.sandbox import Outcome, Sandbox, StepsRun, equals_json, run_function, run_steps
 from rdistill.verifiers.protocol import failed, passed, unverifiable
@@ -35,7 +36,7 @@ class Code:
     """Verifier of programs and functions. `timeout_s` is for all cases of a sample together."""
 
     name = "code"
-    version = "4"
+    version = "5"
 
     def __init__(self, timeout_s: float = 4.0, memory_mb: int = 512) -> None:
         self.sandbox = Sandbox(timeout_s=timeout_s, memory_mb=memory_mb)
@@ -47,7 +48,10 @@ class Code:
         gold = problem.gold
         if fault := gold_fault(gold):
             return unverifiable(self, sample, Reason.BAD_GOLD, fault)
-        code = extract_code(sample.text, gold.get("entry_point"))
+        _, text, finished = normalise_reasoning(sample.text)
+        if not finished:
+            return failed(self, sample, Reason.NO_ANSWER, "thinking without an end")
+        code = extract_code(text, gold.get("entry_point"))
         if not code.strip():
             return failed(self, sample, Reason.NO_ANSWER, "no code in the reply")
         if len(code) > MAX_CODE_CHARS:
