@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from rdistill.config import Source
 from rdistill.prompts.files import BadRow
 from rdistill.records import Message
+from rdistill.tools.calls import CLOSE, OPEN
 
 ROLES = ("system", "user", "assistant", "tool")
 MESSAGE_KEYS = ("role", "content", "name", "tool_calls", "tool_call_id")
@@ -31,6 +32,8 @@ def read_draft(values: dict[str, Any], source: Source) -> Draft:
     messages = read_messages(take(values, fields.prompt))
     gold = None if fields.gold is None else read_gold(take(values, fields.gold), source.gold_format)
     tools = None if fields.tools is None else read_tools(take(values, fields.tools))
+    if tools and source.show_tools:
+        messages = with_tools(messages, tools)
     hint = read_hint(values, source)
     domain = source.domain if fields.domain is None else str(take(values, fields.domain)).strip()
     if not domain:
@@ -151,3 +154,14 @@ def read_tools(value: Any) -> list[dict[str, Any]]:
     if not isinstance(tools, list) or not all(isinstance(t, dict) for t in tools):
         raise BadRow("tools are not a list of objects")
     return tools
+
+
+def with_tools(messages: list[Message], tools: list[dict[str, Any]]) -> list[Message]:
+    """A conversation that tells of the tools that its calls are judged by, before its own system text."""
+    lines = [
+        f'To call a tool, write {OPEN}{{"name": NAME, "arguments": {{...}}}}{CLOSE}, one after the other for many.'
+    ]
+    lines += ["Tools, as JSON:", *(json.dumps(tool, ensure_ascii=False) for tool in tools)]
+    own = [m["content"] for m in messages if m["role"] == "system"]
+    system: Message = {"role": "system", "content": "\n\n".join(["\n".join(lines), *own])}
+    return [system, *(m for m in messages if m["role"] != "system")]

@@ -44,6 +44,8 @@ class Source(Section):
     size: Positive | None = None
     """How many problems: the number to make (a task), or the most to read (a file)."""
     fields: Fields = Fields()
+    show_tools: bool = True
+    """Describe the tools of `fields.tools` in the prompt's system message; false where the prompts tell of them."""
     gold_format: Literal["text", "equation", "hashes", "json"] = "text"
     """`equation`: arithmetic to evaluate; `hashes`: what follows `####` (GSM8K); `json`: parsed."""
     variations: Annotated[int, Field(ge=0)] = 0

@@ -140,7 +140,22 @@ def test_nested_fields_chat_prompts_tools_and_size(tmp_path):
     fields = {"prompt": "x.prompt", "gold": "x.answers.0.text", "tools": "t", "domain": "kind"}
     drafts, counts = read(tmp_path, path="d.jsonl", fields=fields, size=2)
     assert counts["rows"] == 2 and drafts[0].domain == "chat" and drafts[0].tools == [{"name": "f"}]
-    assert drafts[0].messages == [chat[0], {"role": "user", "content": "Hi?"}] and drafts[0].gold == "yes"
+    system, question = drafts[0].messages
+    assert question == {"role": "user", "content": "Hi?"} and drafts[0].gold == "yes"
+    assert '<tool_call>{"name": NAME' in system["content"] and '{"name": "f"}\n\nBe brief.' in system["content"]
+
+
+def test_tools_stand_in_the_prompt_unless_the_source_says_that_they_do(tmp_path):
+    rows = [{"prompt": "Weather in Oslo?", "gold": "1", "tools": tools} for tools in ([{"name": "weather"}], [])]
+    (tmp_path / "d.jsonl").write_bytes(lines(rows))
+    fields = {"tools": "tools"}
+    (told, no_tools), _ = read(tmp_path, path="d.jsonl", fields=fields)
+    assert [m["role"] for m in told.messages] == ["system", "user"] and '{"name": "weather"}' in told.messages[0][
+        "content"
+    ]
+    assert [m["role"] for m in no_tools.messages] == ["user"]
+    (silent, _), _ = read(tmp_path, path="d.jsonl", fields=fields, show_tools=False)
+    assert [m["role"] for m in silent.messages] == ["user"] and silent.tools == [{"name": "weather"}]
 
 
 @pytest.mark.parametrize(
