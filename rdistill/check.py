@@ -251,6 +251,8 @@ def render_examples(config: Config, problem: Problem) -> dict[str, Any]:
         rendered = [render(tokenizer, e.messages, e.spans, config.sft.weights) for e in examples]
     except SpanError as error:
         raise DataError(f"student.model={model!r} cannot be trained as it is: {error}; take another model") from None
+    except PrerequisiteError as error:
+        raise PrerequisiteError(f"student.model={model!r}: {error}") from None
     except Exception as error:  # a damaged tokenizer raises anything
         cause = " ".join(str(error).split())[:200]
         raise PrerequisiteError(
