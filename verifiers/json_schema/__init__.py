@@ -19,7 +19,7 @@ class JsonSchema:
     is not JSON; `allow_fence`, accept one code fence around it."""
 
     name = "json_schema"
-    version = "1"
+    version = "2"
 
     def __init__(
         self, *, schema: dict[str, Any] | bool | None = None, marker: str = "####", allow_fence: bool = False
