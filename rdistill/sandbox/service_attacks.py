@@ -128,7 +128,7 @@ def leave(marker: str, seconds: float) -> str:
 
 
 def find(marker: str) -> str:
-    """A program that looks for what another run left, and removes it."""
+    """A program that looks for what another run left, and removes what it may."""
     return FIND.replace("MARKER", marker).replace("PLACES", repr(_SHARED))
 
 

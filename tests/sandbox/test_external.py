@@ -2,6 +2,7 @@
 
 import base64
 import json
+import struct
 import time
 
 import pytest
@@ -16,11 +17,13 @@ from rdistill.records import Reason, Status
 from rdistill.sandbox import (
     Consent,
     Sandbox,
+    layout,
     levels,
     probes,
     require,
     run_function,
     sandbox_warnings,
+    seccomp,
     self_test,
     service_probes,
 )
@@ -70,6 +73,37 @@ def test_a_service_without_isolation_fails_and_is_spared_what_would_harm_it(serv
     assert {"a run beside another", "a run after another"} & failed
     assert not {*service_probes.FIRM, *service_probes.LIMITS} & set(found)
     assert "hunter2" not in json.dumps(found) + asked
+
+
+def shared_tmp(monkeypatch, folder):
+    inside = layout._kernel_files
+    shared = ["--perms", "0755", "--dir", "/var", "--bind", str(folder), "/var/tmp"]
+    folder.chmod(0o777)
+    monkeypatch.setattr(layout, "_kernel_files", lambda: [*inside(), *shared])
+    return {"a run beside another", "a run after another"}
+
+
+def shared_network(monkeypatch, _):
+    allow_all = struct.pack("<HBBI", 0x06, 0, 0, 0x7FFF0000)
+    monkeypatch.setattr(seccomp, "build_filter", lambda machine, **options: allow_all)
+    inside = layout.command
+    monkeypatch.setattr(layout, "command", lambda *given: [word for word in inside(*given) if word != "--unshare-net"])
+    return {"network", "no packet arrived", "abstract Unix socket"}
+
+
+def shared_processes(monkeypatch, _):
+    inside = layout.command
+    missing = ("--unshare-pid", "--as-pid-1")
+    monkeypatch.setattr(layout, "command", lambda *given: [word for word in inside(*given) if word not in missing])
+    return {"other processes"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hole", [shared_tmp, shared_network, shared_processes])
+def test_one_missing_wall_is_found(hole, service, monkeypatch, tmp_path):
+    through = hole(monkeypatch, tmp_path)
+    failed = {probe.name for probe in self_test("external", service.url) if not probe.ok}
+    assert failed & through and len(failed) <= 5, failed
 
 
 @pytest.mark.parametrize(
