@@ -1,14 +1,17 @@
 """Is the reply in the declared format: a rationale that is neither empty nor wordy, one marker, a short answer?
 
-Plain counting, no patterns: nothing here can be slow. Says nothing about whether the answer is right.
+Plain counting: nothing here can be slow. Says nothing about whether the answer is right.
 """
 
-from rdistill.answers import THINK_CLOSE, THINK_OPEN, split_answer
+import re
+
+from rdistill.answers import split_answer
 from rdistill.records import Problem, Reason, Sample, Verdict
 from rdistill.verifiers import failed, passed, unverifiable
 
-NO_ANSWER = " .,;:!?…'\"`_"
-"""What is no answer by itself: a sign such as + or { } may be one."""
+NO_ANSWER = re.compile(r"(?:[\s.,;:!?…'\"`_\u00ad\u200b-\u200f\u2060\ufeff]|-{2,}+|\*{2,}+|#{2,}+|~{2,}+|={3,}+)*+")
+"""What is no answer by itself: blanks, marks, rules and emphasis. A sign such as + or { } may be one."""
+THINK_TAG = re.compile(r"</?think(?:ing)?>", re.IGNORECASE)
 
 
 class Format:
@@ -16,7 +19,7 @@ class Format:
     `max_answer_chars`; `no_think_tags`, refuse <think> in the visible reply. A cut reply is `unverifiable`."""
 
     name = "format"
-    version = "2"
+    version = "3"
 
     def __init__(
         self,
@@ -42,14 +45,16 @@ class Format:
     def fault(self, sample: Sample) -> str | None:
         """The first thing wrong with a reply, or None."""
         text = sample.text
-        if self.no_think_tags and (THINK_OPEN in text or THINK_CLOSE in text):
+        if self.no_think_tags and THINK_TAG.search(text):
             return "think tags in the reply"
         if (count := text.count(self.marker)) != 1:
             return f"{count} markers {self.marker!r}, expected one"
+        if is_longer(text, self.marker):
+            return f"{self.marker!r} as part of something longer, expected it on its own"
         answer = text.partition(self.marker)[2].strip()
-        if not answer.strip(NO_ANSWER):
+        if NO_ANSWER.fullmatch(answer):
             return "nothing after the marker"
-        if "\n" in answer:
+        if len(answer.splitlines()) > 1:
             return "text after the answer's line"
         if len(answer) > self.max_answer_chars:
             return f"answer of {len(answer)} characters, at most {self.max_answer_chars}"
@@ -62,6 +67,11 @@ class Format:
         if length > self.max_rationale_chars:
             return f"rationale of {length} characters, at most {self.max_rationale_chars}"
         return None
+
+
+def is_longer(text: str, marker: str) -> bool:
+    """Whether a marker of one sign, such as "####", stands in a longer row of them."""
+    return len(set(marker)) == 1 and marker + marker[0] in text
 
 
 def rationale_of(sample: Sample, marker: str) -> str:

@@ -12,14 +12,17 @@ from rdistill.verifiers import failed, passed, unverifiable
 
 Part = Literal["reply", "answer", "rationale"]
 UNITS = ("words", "chars", "tokens", "sentences")
-SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]*_]*+(?=\s)|[。！？｡]+[”’」』）]*")
+SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]*_]*+(?=\s)|[。！？｡।॥؟۔]+[”’」』）]*")
+QUOTES = "\"'”’"
 LONGEST = 20
 """Characters looked back at for an abbreviation."""
 ABBREVIATIONS = frozenset({
-    "mr", "mrs", "ms", "dr", "prof", "sr", "jr", "st", "vs", "etc", "e.g", "i.e", "cf", "fig", "no", "vol", "p",
-    "pp", "approx", "dept", "inc", "ltd", "co", "corp", "gen", "gov", "sen", "rep", "rev", "hon", "jan", "feb",
-    "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "a.m", "p.m", "u.s", "u.k", "ph.d",
+    "mr", "mrs", "ms", "dr", "prof", "sr", "jr", "st", "vs", "etc", "e.g", "i.e", "cf", "approx", "dept", "inc",
+    "ltd", "co", "corp", "gen", "gov", "sen", "rep", "rev", "hon", "jan", "feb", "mar", "apr", "jun", "jul", "aug",
+    "sep", "sept", "oct", "nov", "dec", "a.m", "p.m", "u.s", "u.k", "ph.d",
 })  # fmt: skip
+BEFORE_A_NUMBER = frozenset({"no", "nos", "fig", "figs", "vol", "p", "pp", "ch", "sec", "eq"})
+"""Abbreviations before a number, words elsewhere: No. 5, but "No. It is not."."""
 
 
 class Length:
@@ -27,7 +30,7 @@ class Length:
     that is measured: "reply" (thinking aside), "answer" (what stands after the marker) or "rationale" (before it)."""
 
     name = "length"
-    version = "1"
+    version = "2"
 
     def __init__(
         self,
@@ -117,16 +120,23 @@ def sentences_in(line: str) -> int:
     found, start = 0, 0
     for end in SENTENCE_END.finditer(line):
         before = line[max(start, end.start() - LONGEST) : end.start()]
-        if end[0] == "." and (is_short(before) or (end.start() < LONGEST and is_list_number(line[: end.start()]))):
+        after = line[end.end() : end.end() + LONGEST].lstrip()
+        if end[0] == "." and (
+            is_short(before, after) or (end.start() < LONGEST and is_list_number(line[: end.start()]))
+        ):
             continue
+        if end[0][-1] in QUOTES and after[:1].islower():
+            continue  # he said "Stop!" and left
         found += any(c.isalnum() for c in line[start : end.start()])
         start = end.end()
     return found + any(c.isalnum() for c in line[start:])
 
 
-def is_short(text: str) -> bool:
-    """Whether a text ends in an abbreviation or an initial."""
+def is_short(text: str, after: str) -> bool:
+    """Whether a text ends in an abbreviation or an initial, given what comes after it."""
     word = text.split()[-1].strip("(\"'“‘[*_").lower() if text.strip() else ""
+    if word in BEFORE_A_NUMBER:
+        return after[:1].isdigit()
     return word in ABBREVIATIONS or (len(word) == 1 and word.isalpha() and word != "i")
 
 
