@@ -9,9 +9,13 @@ from rich.console import Console
 from rdistill.check import check_prerequisites, check_sandbox, check_verifiers
 from rdistill.config import Config, dump_config
 from rdistill.errors import ConfigError, DataError
+from rdistill.outputs import damaged_output
 from rdistill.run import RunFolder, write_durable
 from rdistill.sandbox.levels import Consent
-from rdistill.stages import STAGE_NAMES, Stage, fingerprints, run_stage, stages_of, why_rerun
+from rdistill.stages import STAGE_NAMES, Stage, fingerprints, run_stage, stages_of, why_repair, why_rerun
+
+FOLLOWS = "runs again"
+"""How the reason of a stage ends that has none of its own."""
 
 
 def run_pipeline(
@@ -50,9 +54,11 @@ def run_pipeline(
                 _warn(console, warning)
             check_verifiers(config)
         write_durable(run.config, dump_config(config))
-        logs = None
+        logs, ran = None, set[str]()
         for stage in chosen:
             reason = reasons[stage.name]
+            if reason and reason.endswith(FOLLOWS):
+                reason = why_repair(stage, run, ran)  # the inputs may have come out as they were
             if reason is None:
                 console.print(f"{stage.name:<9} done", style="dim")
                 continue
@@ -60,6 +66,7 @@ def run_pipeline(
             _announce(console, stage, reason)
             started = time.monotonic()
             result = run_stage(stage, run, config, logs, lock)
+            ran.add(stage.name)
             console.print(f"{stage.name:<9} {_brief(result)}  ({time.monotonic() - started:.0f} s)", markup=False)
             for warning in result.get("warnings", []):
                 _warn(console, warning)
@@ -72,16 +79,17 @@ def _place(name: str, stages: Sequence[Stage]) -> int:
 def _plan(
     run: RunFolder, stages: Sequence[Stage], prints: dict, from_stage: str | None, only: str | None
 ) -> dict[str, str | None]:
-    """Why each stage must run, or None. A stage that follows one that runs is asked again after it."""
+    """Why each stage must run, or None. One that only follows another is asked again once that one has run."""
     reasons: dict[str, str | None] = {}
     for place, stage in enumerate(stages):
         reason = why_rerun(stage, run.read_manifest(stage.name), *prints[stage.name])
-        if reason is None and any(reasons[name] for name in stage.inputs):
-            reason = f"{' and '.join(n for n in stage.inputs if reasons[n])} runs again"
+        reason = reason or why_repair(stage, run)
         if from_stage and place >= _place(from_stage, stages):
             reason = reason or f"--from {from_stage}"
         if only == stage.name:
             reason = reason or "asked for"
+        if reason is None and any(reasons[name] for name in stage.inputs):
+            reason = f"{' and '.join(n for n in stage.inputs if reasons[n])} {FOLLOWS}"
         reasons[stage.name] = reason
     return reasons
 
@@ -98,8 +106,11 @@ def _require_inputs(run: RunFolder, stage: Stage, prints: dict) -> None:
         if name == "prompts" and stage.name == "generate":
             continue
         manifest = run.read_manifest(name)
-        if manifest is None or manifest.get("fingerprint") != prints[name][0]:
-            state = "is not done" if manifest is None else "was done with other settings"
+        is_same = manifest is not None and manifest.get("fingerprint") == prints[name][0]
+        damage = damaged_output(run, name, manifest) if is_same else None
+        if not is_same or damage:
+            other = "is not done" if manifest is None else "was done with other settings"
+            state = f"is done, but {damage}" if damage else other
             raise DataError(f"stage {stage.name} needs stage {name}, which {state}; run: rdistill run {run.config}")
 
 

@@ -88,6 +88,22 @@ class RunFolder:
         """What the stage counted, as one JSON object; it becomes the manifest's `result`."""
         return self.stage(stage) / "result.json"
 
+    def outputs(self, stage: str) -> list[Path]:
+        """The files and folders that a stage leaves for others, beside rows of the ledger."""
+        return {
+            "generate": [self.quarantine],
+            "select": [self.sft_data],
+            "pair": [self.pairs_data],
+            "sft": [self.model("sft"), self.result("sft")],
+            "dpo": [self.model("dpo"), self.result("dpo")],
+            "evaluate": [self.scorecard, self.answers],
+            "report": [self.report],
+        }.get(stage, [])
+
+    def is_all_in_files(self, stage: str) -> bool:
+        """Whether a stage whose files are the same made the same, whatever the ledger holds."""
+        return stage not in ("prompts", "generate", "verify")
+
     def read_manifest(self, stage: str) -> dict[str, Any] | None:
         """The stage's manifest, or None if it is not done (or its manifest is damaged)."""
         return _read_object(self.manifest(stage))

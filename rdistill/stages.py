@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,6 +29,7 @@ from rdistill import __version__, errors
 from rdistill.config import Config
 from rdistill.errors import ConfigError, DataError, RdistillError, first_cause, kind_of
 from rdistill.ledger import Ledger
+from rdistill.outputs import damaged_output, describe_outputs
 from rdistill.process import child_environment, last_error_line, watch_over_children
 from rdistill.records import Example, Pair, Sample, Verdict, content_id
 from rdistill.run import RunFolder, write_durable
@@ -45,6 +46,7 @@ HARMLESS = (
     "teacher.concurrency",
     "teacher.timeout_s",
     "teacher.api_key_env",
+    "teacher.base_url",
     "teacher.vllm.max_num_seqs",
     "teacher.vllm.cpu_kv_cache_gib",
     "teacher.vllm.gpu_memory_utilization",
@@ -256,6 +258,27 @@ def why_rerun(stage: Stage, manifest: dict[str, Any] | None, fingerprint: str, s
     return f"{' or '.join(stage.inputs)} ran again"
 
 
+def why_repair(stage: Stage, run: RunFolder, ran: Container[str] = ()) -> str | None:
+    """Why a stage that is done and unchanged must run all the same: what it asked, made or read is not what it was.
+
+    `ran`: the stages that ran just now, which count as changed for a manifest that does not say what it read.
+    """
+    manifest = run.read_manifest(stage.name) or {}
+    result = manifest.get("result")
+    if isinstance(result, dict) and (failed := result.get("requests_failed")):
+        return f"{failed} requests had no reply"
+    if damage := damaged_output(run, stage.name, manifest):
+        return damage
+    read = manifest.get("read") or {}
+    known = [name for name in stage.inputs if name in read or name in ran]
+    changed = [name for name in known if read.get(name) != made_by(run, name)]
+    return f"{' and '.join(changed)} made something else" if changed else None
+
+
+def made_by(run: RunFolder, name: str) -> str | None:
+    return (run.read_manifest(name) or {}).get("made")
+
+
 # Running
 
 
@@ -284,12 +307,14 @@ def write_manifest(
         "version": stage.version,
         "settings": settings,
         "inputs": {name: (run.read_manifest(name) or {}).get("fingerprint") for name in stage.inputs},
+        "read": {name: made for name in stage.inputs if (made := made_by(run, name))},
         "seed": config.seed,
         "seconds": round(seconds, 2),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "versions": versions(),
         "code": checkout(),
         "result": result,
+        **describe_outputs(run, stage.name),
     }
     write_durable(run.manifest(stage.name), json.dumps(manifest, indent=1, ensure_ascii=False))
     for name in stage.scratch:

@@ -35,7 +35,8 @@ def export_run(run: RunFolder, format: Format, out: Path) -> list[Path]:
     for sealed, name in names.items():
         if sealed.exists():
             path = Path(out) / f"{name}.{'parquet' if format == 'parquet' else 'jsonl'}"
-            data = sealed.read_bytes() if format == "parquet" else _lines(sealed, SHAPES[format])
+            rows = read_sealed(run, sealed)
+            data = sealed.read_bytes() if format == "parquet" else _lines(rows, SHAPES[format])
             try:
                 write_durable(path, data)
             except OSError as error:
@@ -44,8 +45,8 @@ def export_run(run: RunFolder, format: Format, out: Path) -> list[Path]:
     return written
 
 
-def _lines(sealed: Path, shape: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
-    return "".join(json.dumps(shape(row), ensure_ascii=False) + "\n" for row in read_sealed(sealed))
+def _lines(rows: list[dict[str, Any]], shape: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
+    return "".join(json.dumps(shape(row), ensure_ascii=False) + "\n" for row in rows)
 
 
 def _decoded(row: dict[str, Any]) -> dict[str, Any]:

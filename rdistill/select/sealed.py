@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from rdistill.ledger import Ledger
+from rdistill.outputs import check_sealed
 from rdistill.records import Example, Problem, Sample, canonical_json
-from rdistill.run import write_durable
+from rdistill.run import RunFolder, write_durable
 
 SFT_COLUMNS = ("id", "sample_id", "problem_id", "cluster", "mode", "messages", "spans")
 PAIR_COLUMNS = (
@@ -55,8 +56,9 @@ def write_sealed(path: Path, rows: list[Any], columns: tuple[str, ...]) -> dict[
     return {"rows": len(rows), "sha256": hashlib.sha256(buffer.getbuffer()).hexdigest()}
 
 
-def read_sealed(path: Path) -> list[dict[str, Any]]:
-    """The rows of a sealed file, JSON columns still text."""
+def read_sealed(run: RunFolder, path: Path) -> list[dict[str, Any]]:
+    """The rows of one of a run's sealed files, JSON columns still text. Raises DataError if it was altered."""
     import pyarrow.parquet as pq
 
+    check_sealed(run, path)
     return pq.read_table(path).to_pylist()

@@ -16,6 +16,7 @@ from trl import DPOConfig, DPOTrainer
 
 from rdistill.config import Config, DpoConfig
 from rdistill.errors import DataError, TrainError
+from rdistill.outputs import check_sealed
 from rdistill.run import RunFolder
 from rdistill.train import rank
 from rdistill.train.batches import collate
@@ -179,6 +180,7 @@ def train(run: RunFolder, config: Config) -> None:
     if not (run.model("sft") / "config.json").exists():
         raise DataError(f"{run.model('sft')} holds no model; run the sft stage before dpo")
     tokenizer = rank.load_tokenizer(run.model("sft"))
+    check_sealed(run, run.pairs_data)
     data = load_pairs(run.pairs_data, tokenizer, config.dpo)
     steps = planned_steps(data, config.dpo, config.seed)
     arguments = training_arguments(run, config, "dpo", len(steps))

@@ -14,6 +14,7 @@ from trl import SFTConfig, SFTTrainer
 from rdistill.config import Config, SftConfig
 from rdistill.errors import DataError
 from rdistill.models import resolve_model
+from rdistill.outputs import check_sealed
 from rdistill.run import RunFolder
 from rdistill.train import rank
 from rdistill.train.batches import collate
@@ -48,6 +49,7 @@ def train(run: RunFolder, config: Config) -> None:
     """Train the student on the sealed examples."""
     student = resolve_model(config.student.model, config.student.revision)
     tokenizer = rank.load_tokenizer(student)
+    check_sealed(run, run.sft_data)
     data = load_sft(run.sft_data, tokenizer, config.sft)
     if config.sft.multitask_lambda is not None and len({mode == "direct" for mode in data.modes}) < 2:
         raise DataError(

@@ -41,7 +41,7 @@ EDITS: dict[str, tuple[Any, str | None]] = {
     "answer.marker": ("Answer:", "generate"),
     "teacher.model": ("n", "generate"),
     "teacher.revision": ("abc", "generate"),
-    "teacher.base_url": ("http://127.0.0.1:8/v1", "generate"),
+    "teacher.base_url": ("http://127.0.0.1:8/v1", None),
     "teacher.system": ("Think. Then #### and the answer.", "generate"),
     "teacher.examples": ([{"question": "1 + 1?", "reply": "#### 2"}], "generate"),
     "teacher.sampling.temperature": (0.5, "generate"),

@@ -15,13 +15,14 @@ import pytest
 import yaml
 from rich.console import Console
 
-from rdistill import check, pipeline, stages, steps
+from rdistill import check, outputs, pipeline, stages, steps
 from rdistill.config import load_config
 from rdistill.errors import ConfigError, DataError, PrerequisiteError, TrainError
 from rdistill.ledger import Ledger
 from rdistill.pipeline import run_pipeline
 from rdistill.records import Sample
 from rdistill.run import RunFolder, write_durable
+from rdistill.select.sealed import read_sealed
 from rdistill.stages import STAGE_NAMES
 
 CONFIG = {
@@ -153,6 +154,110 @@ def test_a_damaged_manifest_counts_as_not_done(go: Go, folder: RunFolder) -> Non
     for text in ("", "{", "[1]", '{"fingerprint": 3}'):
         folder.manifest("select").write_text(text)
         assert go()[0] == "select"
+
+
+@pytest.fixture
+def go_writing(go: Go, monkeypatch: pytest.MonkeyPatch) -> Go:
+    """As `go`, but each stage leaves files, the same ones each time, where a real one does."""
+    for name in STAGE_NAMES:
+        before = getattr(steps, name)
+
+        def work(run: RunFolder, *args: Any, name: str = name, before: Any = before) -> dict[str, Any]:
+            result = before(run, *args)
+            for path in run.outputs(name):
+                path = path / "model.safetensors" if path.parent.name == "models" else path
+                write_durable(path, f"{name} {path.name}")
+            return result
+
+        monkeypatch.setattr(steps, name, work)
+    return go
+
+
+@pytest.mark.parametrize(
+    ("path", "again"),
+    [
+        ("data/sft.parquet", ["select"]),
+        ("data/pairs.parquet", ["pair"]),
+        ("data/quarantine.jsonl", ["generate", "verify", "select"]),
+        ("models/sft/model.safetensors", ["sft"]),
+        ("stages/dpo/result.json", ["dpo"]),
+        ("evaluation/scorecard.json", ["evaluate"]),
+        ("report.html", ["report"]),
+    ],
+)
+def test_a_stage_whose_file_is_gone_or_altered_runs_again(
+    go_writing: Go, folder: RunFolder, path: str, again: list[str]
+) -> None:
+    """What follows does so only where the file comes out another one."""
+    go_writing()
+    assert go_writing() == []
+    whole = (folder.root / path).read_bytes()
+    (folder.root / path).unlink()
+    assert go_writing() == again
+    assert (folder.root / path).read_bytes() == whole
+    (folder.root / path).write_bytes(whole[:-1] + b"?")  # of the same size
+    assert go_writing() == again
+    assert go_writing() == []
+
+
+def test_the_reason_names_the_file(go_writing: Go, folder: RunFolder, tmp_path: Path) -> None:
+    go_writing()
+    folder.pairs_data.unlink()
+    said = io.StringIO()
+    run_pipeline(load_config(tmp_path / "pipe.yaml", [f"run_dir={folder.root}"]), Console(file=said))
+    assert "pair      starts: data/pairs.parquet is missing\n" in said.getvalue()
+    assert "sft       done\ndpo       done\n" in said.getvalue()
+    folder.sft_data.write_text("other")
+    with pytest.raises(DataError, match=r"stage sft needs stage select, which is done, but data/sft.parquet was alte"):
+        go_writing(only="sft")
+
+
+def test_what_follows_a_file_that_came_out_another_one_runs_too(
+    go_writing: Go, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_writing()
+    whole = steps.pair
+
+    def other(run: RunFolder, *args: Any) -> dict[str, Any]:
+        result = whole(run, *args)
+        write_durable(run.pairs_data, "other pairs")
+        return result
+
+    monkeypatch.setattr(steps, "pair", other)
+    folder.pairs_data.unlink()
+    assert go_writing(until="pair") == ["pair"]
+    assert go_writing(until="dpo") == ["dpo"], "also in a later command"
+
+
+def test_a_copied_run_is_read_once_and_is_done(go_writing: Go, folder: RunFolder, monkeypatch: Any) -> None:
+    go_writing()
+    os.utime(folder.model("sft") / "model.safetensors")
+    assert go_writing() == []
+    monkeypatch.setattr(outputs, "_sha256", lambda path: pytest.fail(f"{path} was read again"))
+    assert go_writing() == []
+
+
+def test_a_training_set_with_other_bytes_is_not_read(go_writing: Go, folder: RunFolder) -> None:
+    go_writing()
+    folder.pairs_data.write_text("x" * folder.pairs_data.stat().st_size)
+    with pytest.raises(
+        DataError, match=r"pairs.parquet is not what stage pair wrote \(its sha256 differs\); remo"
+    ):
+        read_sealed(folder, folder.pairs_data)
+
+
+def test_requests_without_a_reply_are_asked_for_again(
+    go_writing: Go, folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, failed = steps.generate, [3, 2, 0]
+    monkeypatch.setattr(steps, "generate", lambda *args: whole(*args) | {"requests_failed": failed.pop(0)})
+    go_writing()
+    said = io.StringIO()
+    run_pipeline(load_config(tmp_path / "pipe.yaml", [f"run_dir={folder.root}"]), Console(file=said))
+    assert "generate  starts: 3 requests had no reply\n" in said.getvalue()
+    assert "sft       done\n" in said.getvalue(), "nothing else came of it"
+    assert go_writing() == ["generate", "verify", "select"]
+    assert go_writing() == []
 
 
 def test_the_manifest_says_what_was_done(go: Go, folder: RunFolder) -> None:

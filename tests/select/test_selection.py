@@ -338,7 +338,7 @@ def test_sealed_files_repeat_and_export_in_every_format(ledger, tmp_path):
     _, rows, _ = build_pairs(ledger, make_config(), status_of)
     sealed = write_sft(run.sft_data, examples, ledger), write_pairs(run.pairs_data, rows)
     assert sealed == (write_sft(run.sft_data, examples, ledger), write_pairs(run.pairs_data, rows))
-    assert sealed[0]["rows"] == len(examples) == 2 and read_sealed(run.pairs_data) == rows
+    assert sealed[0]["rows"] == len(examples) == 2 and read_sealed(run, run.pairs_data) == rows
     assert write_pairs(tmp_path / "none.parquet", [])["rows"] == 0
 
     sft, dpo = export_run(run, "trl", tmp_path / "trl")
