@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from string import ascii_letters, digits
 from typing import Any
 
 from rdistill.config import Config, VerifierSpec
 from rdistill.errors import DataError
-from rdistill.evaluate.scorecard import Row, Speeds, scorecard
+from rdistill.evaluate.scorecard import Row, Speeds, answered, scorecard
 from rdistill.infer.card import make_card
 from rdistill.infer.concise import Student
 from rdistill.ledger import Ledger
@@ -64,7 +65,8 @@ async def evaluate_models(run: RunFolder, config: Config, ledger: Ledger) -> dic
     }
     levels = Counter(row["sandbox"] for row in rows if row["sandbox"])
     warnings = {"warnings": work.warnings} if work.warnings else {}
-    return accuracies | ({"sandbox": dict(levels)} if levels else {}) | warnings
+    failed = {"requests_failed": len(rows) - len(answered(rows))}
+    return accuracies | failed | ({"sandbox": dict(levels)} if levels else {}) | warnings
 
 
 def answer_verifiers(config: Config) -> list[VerifierSpec]:
@@ -133,7 +135,7 @@ class Evaluation:
             # Completions that were at hand from an earlier attempt say nothing about speed.
             asked = engine.fresh - before
             self.speeds[role, mode] = tokens / seconds if asked >= len(samples) else self._speed_before(role, mode)
-            share = sum(r["status"] == Status.PASS for r in found) / len(found)
+            share = sum(r["status"] == Status.PASS for r in found) / max(1, len(answered(found)))
             update(len(found), f"{share:.1%} right, {tokens / len(found):.0f} tokens each")
         self.rows += found
 
@@ -159,8 +161,7 @@ class Evaluation:
 
     async def _judge_all(self, role: str, mode: str, samples: list[Sample]) -> list[Row]:
         """One row per answer. What cannot be judged counts as not right."""
-        # Unlike in training, an answer that ran into the limit is judged by what it says.
-        said = [s if s.fault else s.model_copy(update={"finish_reason": "stop"}) for s in samples]
+        said = [before_the_cut(s) for s in samples]
         asked = zip(self.problems, said, strict=True)
         said_of = await asyncio.gather(*(judge(p, s, self.pool) for p, s in asked))
         specs = [without_form(applicable(self.pool.specs, p.domain)) for p in self.problems]
@@ -189,6 +190,21 @@ class Evaluation:
                 self.problems, samples, verdicts, specs, statuses, strict=True
             )
         ]
+
+
+def before_the_cut(sample: Sample) -> Sample:
+    """What is judged of a reply that ran into the limit: unlike in training what it says, if that was not cut itself.
+
+    A declared answer that reaches the end may have gone on (12 of 125), and stays truncated; so may the last word.
+    """
+    if sample.finish_reason != "length":
+        return sample if sample.fault else sample.model_copy(update={"finish_reason": "stop"})
+    text = sample.text
+    if sample.answer is not None and text.rstrip(" .").endswith(sample.answer.rstrip(" .")):
+        return sample
+    whole = text if sample.answer is not None else text.rstrip(ascii_letters + digits + ".,")
+    messages = [*sample.messages[:-1], {**sample.messages[-1], "content": whole}]
+    return sample.model_copy(update={"finish_reason": "stop", "messages": messages})
 
 
 def answerers(role: str, config: Config, engine: CachedEngine) -> list[tuple[StudentMode, Answer]]:
@@ -225,7 +241,7 @@ def _faults(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     from rdistill.select.sealed import read_sealed
     from rdistill.steps import sample_statuses
 
-    rows = read_sealed(run.pairs_data) if run.pairs_data.exists() else []
+    rows = read_sealed(run, run.pairs_data) if run.pairs_data.exists() else []
     return {
         "pairs_invalid": len(pair_faults(rows, ledger, config, sample_statuses(config, ledger))),
         "leakage": straddling(ledger.rows(Problem)),

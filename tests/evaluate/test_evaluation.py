@@ -188,14 +188,59 @@ def test_a_teachers_chain_costs_all_its_tokens(run: RunFolder, served: Served) -
     assert card["models"]["teacher"]["explain"]["output_tokens_mean"] == 3 * once
 
 
-def test_an_answer_at_its_limit_is_judged_by_what_it_says(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("text", "mode", "accuracy"),
+    [
+        ("It is 1 and\n#### 1\nThat is what", "explain", 0.1),
+        ("It is 1 and\n#### 1", "explain", 0),  # of 125, as it may be
+        ("It is 1 and\n#### 1.", "explain", 0),
+        ("What is asked is 1", "explain", 0),
+        ("It is \\\\boxed{1} as 7 was no", "explain", 0.1),
+        ("1", "direct", 0),
+    ],
+)
+def test_an_answer_at_its_limit_is_judged_by_what_it_says_unless_it_was_cut_itself(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, text: str, mode: str, accuracy: float
+) -> None:
     async def start(*_: Any, **__: Any) -> ScriptedEngine:
-        return ScriptedEngine(lambda messages, request: Reply("It is 1 and\n#### 1", "length"))
+        return ScriptedEngine(lambda messages, request: Reply(text, "length"))
 
     monkeypatch.setattr(engines, "start_vllm", start)
-    _, card = evaluate(run, make_config(evaluate={"models": ["base"], "modes": ["explain"]}))
-    found = card["models"]["base"]["explain"]
-    assert (found["accuracy"], found["truncated"], found["unverifiable"]) == (0.1, 10, 0)
+    _, card = evaluate(run, make_config(evaluate={"models": ["base"], "modes": [mode]}))
+    found = card["models"]["base"][mode]
+    assert (found["accuracy"], found["truncated"]) == (accuracy, 10)
+
+
+def test_requests_without_a_reply_are_counted_apart_and_asked_for_again(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are left out of n and of paired tests: an endpoint that is down says nothing about its model."""
+    lost = {"small": "What is 3 ", "sft": "What is 0 "}
+
+    async def start(model: str, *_: Any, **__: Any) -> ScriptedEngine:
+        name = Path(model).name
+
+        def script(messages: list[Message], request: Request) -> Reply:
+            is_lost = name in lost and lost[name] in messages[-1]["content"]
+            return Reply("", "failed", "HTTP 503") if is_lost else Reply("1")
+
+        return ScriptedEngine(script, identity=f"scripted:{name}")
+
+    monkeypatch.setattr(engines, "start_vllm", start)
+    config = make_config(evaluate={"models": ["base", "sft"], "modes": ["direct"]})
+    result, card = evaluate(run, config)
+    base, sft = (card["models"][model]["direct"] for model in ("base", "sft"))
+    assert (base["n"], base["faults"], base["accuracy"], base["unverifiable"]) == (9, 1, round(1 / 9, 4), 0)
+    assert (sft["n"], sft["faults"], sft["accuracy"]) == (9, 1, 0)
+    assert result["requests_failed"] == 2 and card["paired"][0]["n"] == 8 and card["paired"][0]["lost"] == 0
+    lost.clear()
+    result, card = evaluate(run, config)
+    assert result["requests_failed"] == 0 and card["models"]["sft"]["direct"]["n"] == 10
+
+
+def test_a_score_of_no_answer_at_all_knows_nothing() -> None:
+    found = score([row(1, "unverifiable", None) | {"finish_reason": "failed"}], None)
+    assert (found["n"], found["faults"], found["accuracy_ci"]) == (0, 1, [0.0, 1.0])
 
 
 def test_an_answer_that_never_came_is_not_right_and_its_problem_is_named(
