@@ -55,7 +55,7 @@ def forget(ledger: Ledger, is_stale: Callable[[Sample], bool]) -> None:
 
 async def _generate(config: Config, ledger: Ledger, problems: list[Problem]) -> dict[str, Any]:
     from rdistill.teacher.engines import serving, start_teacher
-    from rdistill.teacher.faults import fault_warnings
+    from rdistill.teacher.faults import fault_warnings, num_failed
     from rdistill.teacher.sampler import CachedEngine, Sampler
     from rdistill.tools import make_tools
 
@@ -79,7 +79,8 @@ async def _generate(config: Config, ledger: Ledger, problems: list[Problem]) -> 
         "completions_asked": cached.fresh,
         "completions_reused": cached.reused,
         "requests_without_reply": dict(Counter(s.finish_reason for s in tally.faults)),
-        "warnings": fault_warnings(tally.faults),
+        "requests_failed": num_failed(tally.faults),
+        "warnings": fault_warnings(tally.faults) + cached.warnings,
     }
 
 
@@ -182,7 +183,7 @@ def select(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
 
 def pair(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     """Build the preferences, where the config asks for it also from the student's own mistakes, and seal them."""
-    from rdistill.select import build_pairs, write_pairs
+    from rdistill.select import build_pairs, pair_faults, write_pairs
 
     kept = _keep_for_pairs(run, config, ledger)
     drawn: set[str] = set()
@@ -190,7 +191,13 @@ def pair(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     if config.asks_student:
         drawn, own = asyncio.run(_ask_student(run, config, ledger, kept or _solved(run, config, ledger)))
     forget(ledger, lambda sample: sample.role == "student" and sample.id not in drawn)  # of an earlier student
-    pairs, rows, counts = build_pairs(ledger, config, trainable_statuses(run, config, ledger))
+    statuses = trainable_statuses(run, config, ledger)
+    pairs, rows, counts = build_pairs(ledger, config, statuses)
+    if faults := pair_faults(rows, ledger, config, statuses):
+        raise DataError(
+            f"{len(faults)} of {len(rows)} pairs break their contract, first {faults[0]['id']} ({faults[0]['fault']}); "
+            "ledger.sqlite was changed, or this is a fault of rdistill: start again in a new run_dir"
+        )
     ledger.replace(Pair, pairs)
     warnings = counts["warnings"] + own.pop("warnings", [])
     return counts | own | {"warnings": warnings} | write_pairs(run.pairs_data, rows)

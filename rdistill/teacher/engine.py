@@ -17,8 +17,9 @@ class Request(Record):
     stop: list[str] = []
 
 
-REFUSED, FAILED = "refused", "failed"
-"""Finish reasons of requests that came to nothing: the conversation was not accepted; no reply came in the end."""
+REFUSED, FAILED, UNCLEAR = "refused", "failed", "unclear"
+"""Finish reasons of requests that came to nothing: the conversation was not accepted; no reply came in the end; one
+came of which nobody knows whether it is whole."""
 
 
 class Completion(Record):
@@ -26,8 +27,8 @@ class Completion(Record):
 
     `text` is the reply without its thinking, which stands in `reasoning`; tool calls are in the text, as
     <tool_call>{"name": ..., "arguments": {...}}</tool_call>. `tokens` and `logprobs` (nats) are the completion's, of
-    equal length, None where the server gives none. `finish_reason` is "stop", "length", what the server says, or that
-    of a request that came to nothing; `fault` then says why.
+    equal length, None where the server gives none. `finish_reason` is "stop", "length", "content_filter" or that of a
+    request that came to nothing; `fault` then says why.
     """
 
     text: str

@@ -153,7 +153,7 @@ async def run_tool_loop(
         if OPEN in text.rpartition(CLOSE)[2] and not is_cut:
             text += CLOSE  # the stop string, which engines cut off
         turns.append({"role": "assistant", "content": text})
-        if OPEN not in text or len(replies) == max_turns or is_cut:
+        if OPEN not in text or len(replies) == max_turns or is_cut or reply.fault is not None:
             return replies, turns
         turns.append({"role": "tool", "content": await _run_calls(text, tools)})
 

@@ -13,7 +13,7 @@ from rdistill.config import Config
 from rdistill.ledger import Ledger
 from rdistill.records import Message, Problem, Reason, Sample, Status, Verdict, content_id
 from rdistill.side_by_side import side_by_side
-from rdistill.teacher.engine import FAILED, REFUSED, Completion, Engine, Request
+from rdistill.teacher.engine import FAILED, REFUSED, UNCLEAR, Completion, Engine, Request
 from rdistill.teacher.faults import Patience
 from rdistill.teacher.modes import Teacher
 from rdistill.tools import Tool
@@ -28,6 +28,7 @@ UNJUDGED = {
     "content_filter": (Reason.REQUEST_REFUSED, "the server's filter cut the reply"),
     REFUSED: (Reason.REQUEST_REFUSED, ""),
     FAILED: (Reason.NO_REPLY, ""),
+    UNCLEAR: (Reason.TRUNCATED, ""),
 }
 """What no verifier sees, by finish reason."""
 
@@ -36,7 +37,8 @@ class CachedEngine:
     """An engine whose completions are kept in the ledger under hash(engine identity, messages, request).
 
     `fresh` counts completions that were really asked for, `reused` those found in the ledger. A request that came to
-    nothing is not kept, so another attempt asks again; `patience` ends a run in which too many do.
+    nothing is not kept, so another attempt asks again; `patience` ends a run in which too many do. `warnings` are the
+    engine's.
     """
 
     def __init__(self, engine: Engine, ledger: Ledger, max_in_flight: int) -> None:
@@ -45,16 +47,17 @@ class CachedEngine:
         self._slots = asyncio.Semaphore(max_in_flight)
         self.fresh = self.reused = 0
         self.patience = Patience(engine.identity)
+        self.warnings: list[str] = getattr(engine, "warnings", [])
 
     async def chat(self, messages: list[Message], request: Request) -> Completion:
         key = content_id("generation", self.identity, messages, request.model_dump(mode="json"))
-        number = self.patience.begin()
+        name = self.patience.begin(messages)
         if stored := self._ledger.generation(key):
             self.reused += 1
             completion = Completion.model_validate_json(stored)
         else:
             completion = await self._fresh(key, messages, request)
-        self.patience.end(number, completion)
+        self.patience.end(name, completion)
         return completion
 
     async def _fresh(self, key: str, messages: list[Message], request: Request) -> Completion:

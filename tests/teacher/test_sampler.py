@@ -15,7 +15,7 @@ from rdistill.ledger import Ledger
 from rdistill.records import Problem, Sample, Status, Verdict
 from rdistill.steps import forget
 from rdistill.teacher.engine import Request
-from rdistill.teacher.faults import fault_warnings
+from rdistill.teacher.faults import fault_warnings, num_failed
 from rdistill.teacher.sampler import CachedEngine, Sampler, Tally, judge
 from rdistill.tools import make_tools
 from rdistill.verifiers.pool import VerifierPool
@@ -247,6 +247,7 @@ def test_what_was_judged_before_a_run_was_cut_off_is_not_judged_again(
 # Requests that come to nothing
 
 FILTERED, STALLED = Reply("", "refused", "HTTP 400: content filter"), Reply("", "failed", "failed 3 times")
+UNCLEAR = Reply("", "unclear", "finish_reason='done' is not known")
 
 
 def lost_on(marks: str, lost: Reply = FILTERED) -> Callable[..., Reply]:
@@ -254,7 +255,9 @@ def lost_on(marks: str, lost: Reply = FILTERED) -> Callable[..., Reply]:
     return lambda messages, request: lost if str(messages[-1]["content"].count("so ")) in marks.split() else RIGHT
 
 
-@pytest.mark.parametrize(("lost", "reason", "asked"), [(FILTERED, "REQUEST_REFUSED", 2), (STALLED, "NO_REPLY", 6)])
+@pytest.mark.parametrize(
+    ("lost", "reason", "asked"), [(FILTERED, "REQUEST_REFUSED", 2), (STALLED, "NO_REPLY", 6), (UNCLEAR, "TRUNCATED", 6)]
+)
 def test_a_request_that_comes_to_nothing_is_data_and_the_run_goes_on(
     ledger: Ledger, capsys: pytest.CaptureFixture, lost: Reply, reason: str, asked: int
 ) -> None:
@@ -271,6 +274,7 @@ def test_a_request_that_comes_to_nothing_is_data_and_the_run_goes_on(
     (warning,) = fault_warnings(tally.faults)
     assert warning.startswith(f"{asked} requests were ") and warning.endswith(f"({lost.fault}), of problems p3")
     assert tally.summary().endswith(f", {asked} requests without a reply")
+    assert num_failed(tally.faults) == (asked if lost is STALLED else 0)
 
 
 def test_many_lost_problems_are_one_sentence() -> None:
@@ -301,11 +305,12 @@ def test_what_came_to_nothing_is_asked_again_by_another_attempt(ledger: Ledger) 
             FILTERED,
             4,
             60,
-            r"scripted:1 gave no reply to each of the first 20 requests \(HTTP 400: content filter\); check",
+            r"scripted:1 gave no reply of use to each of the first 20 problems \(HTTP 400: content filter\); check",
         ),
-        (FILTERED, 4, 5, r"gave no reply to all 5 requests \(HTTP 400: content filter\)"),
+        (FILTERED, 4, 5, r"gave no reply of use to all 5 requests \(HTTP 400: content filter\)"),
+        (UNCLEAR, 4, 60, r"no reply of use to each of the first 20 problems \(finish_reason='done' is not known"),
         (STALLED, 4, 60, r"left 20 requests in a row without a reply \(failed 3 times\); mend it, then run again"),
-        (STALLED, 1, 5, r"gave no reply to all 5 requests \(failed 3 times\)"),
+        (STALLED, 1, 5, r"gave no reply of use to all 5 requests \(failed 3 times\)"),
     ],
 )
 def test_an_engine_of_which_nothing_comes_ends_the_run(
@@ -315,6 +320,14 @@ def test_an_engine_of_which_nothing_comes_ends_the_run(
     with pytest.raises(TeacherError, match=part):
         sample_all(make_config(max_samples=1, concurrency=concurrency), engine, ledger, problems(count))
     assert len(engine.calls) < 30
+
+
+def test_a_few_refused_problems_that_come_first_end_nothing(ledger: Ledger) -> None:
+    """Many samples of each, side by side: refused requests, but of six problems."""
+    engine = ScriptedEngine(lost_on("0 1 2 3 4 5"))
+    config = make_config(max_samples=8, samples_per_round=8, concurrency=4)
+    tally, _ = sample_all(config, engine, ledger, problems(9))
+    assert (tally.problems, tally.solved, len(tally.faults)) == (9, 3, 48)
 
 
 def test_refusals_that_are_quicker_than_replies_end_nothing(ledger: Ledger) -> None:
