@@ -4,52 +4,74 @@ httpx rather than the openai SDK: a quarter of the CPU per request, and deadline
 """
 
 import asyncio
-import os
+import itertools
+import json
 import random
+import re
 import time
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
-from rdistill.answers import normalise_reasoning
 from rdistill.config import TeacherConfig
 from rdistill.errors import PrerequisiteError, TeacherError
-from rdistill.records import Message, canonical_json
+from rdistill.records import Message
 from rdistill.teacher.engine import FAILED, REFUSED, Completion, Request
+from rdistill.teacher.flow import Flow
+from rdistill.teacher.key import Key
+from rdistill.teacher.replies import read_completion
 from rdistill.teacher.vllm import request_seed
 
 MAX_TRIES = 10
-MAX_PAUSE_S = 10.0
-RETRIED = {408, 409, 425, 429}
-"""And whatever is the server's own fault, 500 and above."""
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 10.0
+"""The longest pause after a first failure, which doubles with each, and after any."""
+BUSY = {429, 503, 529}
+"""The server has no room now; the deadline alone ends the asking, and fewer requests are in flight."""
+RETRIED = {408, 409, 425}
+"""And whatever else is the server's own fault, 500 and above."""
 CONVERSATION_REFUSED = {400, 413, 422}
 """A content filter, a prompt too long: another conversation may do."""
-OPTIONAL = ("logprobs", "seed")
-"""Parameters that some servers refuse by name; the request is repeated, and from then on made, without them."""
+OPTIONAL = ("logprobs", "seed", "temperature", "top_p")
+"""Parameters that some models refuse by name; the request is repeated, and from then on made, without them."""
+SHAPING = ("temperature", "top_p")
+"""Those of them without which the model writes otherwise."""
+RENAMED = {"max_tokens": "max_completion_tokens"}
+"""Parameters that some models want under another name."""
 TOO_LONG = ("context length", "context_length", "maximum model length", "maximum context", "too long")
+CUT_AT_ONCE = "could not finish the message"
+"""How a model that thinks says that its token limit came before its reply."""
+NO_CREDIT = "insufficient_quota"
+"""Said with the status of a busy server, and does not pass."""
+NEVER_FITS = "request too large"
+"""Likewise: one request above the limit for a minute."""
 
 
 class _TryAgain(Exception):
     """One request failed in a way that may pass."""
 
-    def __init__(self, problem: str, pause_s: float = 0.0) -> None:
+    def __init__(self, problem: str, pause_s: float = 0.0, *, is_busy: bool = False) -> None:
         super().__init__(problem)
-        self.problem, self.pause_s = problem, pause_s
+        self.problem, self.pause_s, self.is_busy = problem, pause_s, is_busy
 
 
 class OpenAIEngine:
-    """An Engine over POST {base_url}/chat/completions."""
+    """An Engine over POST {base_url}/chat/completions. `warnings`: what the endpoint did not take as it was asked."""
 
     def __init__(self, config: TeacherConfig, transport: httpx.AsyncBaseTransport | None = None) -> None:
         assert config.base_url is not None
-        self.identity = f"openai:{config.base_url.rstrip('/')}:{config.model}@{config.revision or 'main'}"
+        # Not the address: the same model may be served elsewhere tomorrow.
+        self.identity = f"openai:{config.model}@{config.revision or 'main'}"
+        self.warnings: list[str] = []
         self._place = f"teacher.base_url={config.base_url!r}"
         self._model = config.model
         self._timeout_s = config.timeout_s
-        self._refused: set[str] = set()
+        self._key = Key(config.api_key_env)
+        self._changes: Changes = {}
+        self._flow = Flow(config.concurrency)
         self._client = httpx.AsyncClient(
             base_url=config.base_url.rstrip("/") + "/",
-            headers=authorisation(config),
+            headers=self._key.header,
             timeout=httpx.Timeout(config.timeout_s, connect=10),
             limits=httpx.Limits(max_connections=config.concurrency, max_keepalive_connections=config.concurrency),
             transport=transport,
@@ -72,126 +94,119 @@ class OpenAIEngine:
     async def _complete(self, body: dict[str, Any]) -> Completion:
         """Ask with retries (full jitter) inside one deadline; every call is idempotent by its seed.
 
+        While the server is busy nothing but the deadline ends this; waiting for others that are answered is no delay.
+
         Raises: TeacherError when the endpoint refuses all requests; one that goes on failing gives no text, and why.
         """
-        deadline = time.monotonic() + self._timeout_s
-        for attempt in range(1, MAX_TRIES + 1):
-            try:
-                return await self._ask(body, deadline)
-            except _TryAgain as error:
-                problem, jitter = error.problem, random.uniform(0, min(MAX_PAUSE_S, 2.0**attempt / 4))
-                pause = max(error.pause_s, jitter)
-            if time.monotonic() + pause >= deadline:
-                break
-            await asyncio.sleep(pause)
+        begun, tries, problem = time.monotonic(), 0, "no room, as the server was too busy for the requests before it"
+        async with self._flow.place() as place:
+            for attempt in itertools.count():
+                deadline = begun + self._timeout_s + place.waited_s
+                sent_at = time.monotonic()
+                if sent_at >= deadline:
+                    break
+                try:
+                    completion = await self._ask(body, deadline, self._changes)
+                    self._flow.answered()
+                    return completion
+                except _TryAgain as error:
+                    trouble, problem = error, error.problem
+                if trouble.is_busy:
+                    self._flow.refused(sent_at)
+                    if await place.step_back():
+                        continue
+                tries += not trouble.is_busy
+                pause = max(trouble.pause_s, random.uniform(0, min(MAX_PAUSE_S, FIRST_PAUSE_S * 2 ** min(attempt, 10))))
+                if tries == MAX_TRIES or time.monotonic() + pause >= deadline:
+                    attempt += 1
+                    break
+                await asyncio.sleep(pause)
         return Completion.nothing(FAILED, f"{self._place} failed {attempt} times, the last: {problem}")
 
-    async def _ask(self, body: dict[str, Any], deadline: float) -> Completion:
+    async def _ask(self, body: dict[str, Any], deadline: float, changes: "Changes") -> Completion:
         """One request. Raises: _TryAgain, or TeacherError where that would not help."""
         started = time.monotonic()
         # Half of what is left: a request that stalls leaves time for others, a slow one still has most of it.
         limit_s = max(0.1, (deadline - started) / 2)
-        sent = {k: v for k, v in body.items() if k not in self._refused}
+        sent = changed(body, changes)
         try:
             async with asyncio.timeout(limit_s):
                 response = await self._client.post("chat/completions", json=sent)
             if response.status_code == 200:
-                return read_completion(response.json(), time.monotonic() - started)
+                reply = json.loads(self._key.masked(response.content.decode("utf-8-sig")))
+                return read_completion(reply, time.monotonic() - started)
         except TimeoutError:
             raise _TryAgain(f"no answer in {limit_s:.3g} of teacher.timeout_s={self._timeout_s:g} seconds") from None
         except (httpx.HTTPError, ValueError) as error:
-            raise _TryAgain(f"{type(error).__name__}: {error}") from None
-        said = response.text
-        problem = f"HTTP {response.status_code}: {' '.join(said.split())[:200]}"
-        if response.status_code in RETRIED or response.status_code >= 500:
+            raise _TryAgain(self._key.masked(f"{type(error).__name__}: {error}")) from None
+        status, said = response.status_code, self._key.masked(response.text)
+        problem = f"HTTP {status}: {' '.join(said.split())[:200]}"
+        if status in BUSY and NO_CREDIT not in said:
+            if NEVER_FITS in said.lower():
+                return Completion.nothing(REFUSED, problem)
+            raise _TryAgain(problem, retry_after(response), is_busy=True)
+        if status in RETRIED or status >= 500:
             raise _TryAgain(problem, retry_after(response))
-        if response.status_code in CONVERSATION_REFUSED:
-            if any(sign in said.lower() for sign in TOO_LONG):
+        if status in CONVERSATION_REFUSED:
+            if any(sign in said.lower() for sign in (*TOO_LONG, CUT_AT_ONCE)):
                 return Completion.nothing("length")
-            if named := {name for name in OPTIONAL if name in sent and name in said}:
-                return await self._ask_without(named, body, deadline)
+            if found := changes_for(said, sent):
+                completion = await self._ask(body, deadline, changes | found)
+                if completion.fault is None:  # else it was not about them
+                    self._adopt(found, sent, problem)
+                return completion
             return Completion.nothing(REFUSED, problem)
         raise TeacherError(f"{self._place} refuses the request ({problem}); check teacher.model and teacher.sampling")
 
-    async def _ask_without(self, named: set[str], body: dict[str, Any], deadline: float) -> Completion:
-        """Leave out, from now on, parameters that a refusal names, unless it turns out that it was not about them."""
-        self._refused |= named
-        completion = await self._ask(body, deadline)
-        if completion.fault is not None:
-            self._refused -= named
-        return completion
+    def _adopt(self, found: "Changes", sent: dict[str, Any], problem: str) -> None:
+        """Spell every later request so; where the model then writes otherwise, say it."""
+        for name in found:
+            if name in SHAPING and name not in self._changes:
+                warning = f"{self._model!r} does not take {name}={sent[name]:g} ({problem}), so it used its own"
+                self.warnings.append(warning)
+        self._changes = self._changes | found
 
     async def close(self) -> None:
         await self._client.aclose()
 
 
-def authorisation(config: TeacherConfig) -> dict[str, str]:
-    """The request header with the key, where its environment variable is set."""
-    key = os.environ.get(config.api_key_env)
-    return {"Authorization": f"Bearer {key}"} if key else {}
+Changes = dict[str, str | None]
+"""The name that a parameter has at an endpoint, or None where it is left out, by its usual name."""
+
+
+def changed(body: dict[str, Any], changes: Changes) -> dict[str, Any]:
+    """A request in the words that the endpoint takes."""
+    named = ((changes.get(key, key), value) for key, value in body.items())
+    return {key: value for key, value in named if key is not None}
+
+
+def changes_for(said: str, sent: dict[str, Any]) -> Changes:
+    """What to spell otherwise after a refusal that names parameters."""
+    found: Changes = {old: new for old, new in RENAMED.items() if old in sent and new in said}
+    return found | {name: None for name in OPTIONAL if name in sent and re.search(rf"\b{name}\b", said)}
 
 
 def retry_after(response: httpx.Response) -> float:
-    """Seconds that a busy server asks us to wait; 0 where it does not say."""
-    text = response.headers.get("retry-after", "")
-    return float(text) if text.isascii() and text.isdigit() else 0.0
-
-
-def read_completion(reply: Any, seconds: float) -> Completion:
-    """Normalise one chat-completions reply, wherever it puts reasoning, tool calls and log-probabilities.
-
-    Raises: ValueError if it is not a chat completion.
-    """
+    """Seconds that a busy server asks us to wait, said as such or as a date; 0 where it does not say."""
+    text = response.headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        return float(text)
     try:
-        choice = reply["choices"][0]
-        message = choice["message"]
-        text = plain_text(message.get("content")) + "".join(map(call_as_text, message.get("tool_calls") or []))
-        reasoning, text, finished = normalise_reasoning(
-            text, plain_text(message.get("reasoning_content") or message.get("reasoning"))
-        )
-        steps = (choice.get("logprobs") or {}).get("content") or []
-        usage = reply.get("usage") or {}
-        return Completion(
-            text=text,
-            reasoning=reasoning,
-            finish_reason=(choice.get("finish_reason") or "stop") if finished else "length",
-            prompt_tokens=usage.get("prompt_tokens") or 0,
-            completion_tokens=usage.get("completion_tokens") or 0,
-            tokens=[plain_text(s["token"]) for s in steps] or None,
-            logprobs=[s["logprob"] for s in steps] or None,
-            seconds=seconds,
-        )
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise ValueError(f"the reply is no chat completion ({cause})") from None
-
-
-def plain_text(content: Any) -> str:
-    """Text that UTF-8 can hold, from text or from a list of text parts."""
-    if isinstance(content, list):
-        content = "".join(part["text"] for part in content if part.get("type") == "text")
-    return (content or "").encode("utf-8", "replace").decode()
-
-
-def call_as_text(call: dict[str, Any]) -> str:
-    """A structured tool call in the text protocol."""
-    function = call["function"]
-    arguments = function["arguments"]
-    arguments = arguments if isinstance(arguments, str) else canonical_json(arguments)
-    return f'<tool_call>{{"name": {canonical_json(function["name"])}, "arguments": {arguments or "{}"}}}</tool_call>'
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def probe_endpoint(config: TeacherConfig, wait_s: float = 6.0) -> None:
-    """Ask for one token, and wait `wait_s` for it, or `timeout_s` if that is less.
+    """Ask for one token, and wait `wait_s` for it, or `timeout_s` if that is less; longer than that it may be busy.
 
     Raises: PrerequisiteError with what to change if the endpoint does not answer.
     """
     wait_s = min(wait_s, config.timeout_s)
-    url = f"{(config.base_url or '').rstrip('/')}/chat/completions"
-    body = {"model": config.model, "messages": [{"role": "user", "content": "1+1="}], "max_tokens": 1}
     place = f"teacher.base_url={config.base_url!r}"
+    key = Key(config.api_key_env)
     try:
-        response = httpx.post(url, json=body, headers=authorisation(config), timeout=httpx.Timeout(wait_s, connect=3))
+        response = _ask_one_token(config, key, wait_s)
     except httpx.ReadTimeout:
         raise PrerequisiteError(
             f"{place} took a question and gave no token in {wait_s:g} s; wait until it is less busy, or loaded"
@@ -200,11 +215,17 @@ def probe_endpoint(config: TeacherConfig, wait_s: float = 6.0) -> None:
         raise PrerequisiteError(
             f"{place} does not answer ({type(error).__name__}); start the server, or correct the address"
         ) from None
-    said = " ".join(response.text.split())[:120]
-    if response.status_code != 200:
-        hint = f"set the key in ${config.api_key_env}" if response.status_code in (401, 403) else "check teacher.model"
+    status, text = response.status_code, key.masked(response.text)
+    said = " ".join(text.split())[:120]
+    if status == 400 and CUT_AT_ONCE in text.lower():
+        return
+    if status != 200:
+        hints = dict.fromkeys((401, 403), f"set the key in ${config.api_key_env}") | dict.fromkeys(
+            BUSY, "wait until it is less busy, or the account has credit"
+        )
         raise PrerequisiteError(
-            f"{place} answers HTTP {response.status_code} to one token of {config.model!r} ({said!r}); {hint}"
+            f"{place} answers HTTP {status} to one token of {config.model!r} ({said!r}); "
+            + hints.get(status, "check teacher.model")
         )
     try:
         read_completion(response.json(), 0.0)
@@ -212,3 +233,20 @@ def probe_endpoint(config: TeacherConfig, wait_s: float = 6.0) -> None:
         raise PrerequisiteError(
             f"{place} answers, but with no chat completion ({said!r}); correct the address (it mostly ends in /v1)"
         ) from None
+
+
+def _ask_one_token(config: TeacherConfig, key: Key, wait_s: float) -> httpx.Response:
+    """The answer to a question for one token; a busy server, and one that wants other words, is asked again."""
+    url = f"{(config.base_url or '').rstrip('/')}/chat/completions"
+    body = {"model": config.model, "messages": [{"role": "user", "content": "1+1="}], "max_tokens": 1}
+    deadline = time.monotonic() + wait_s
+    while True:
+        timeout = httpx.Timeout(max(0.1, deadline - time.monotonic()), connect=3)
+        response = httpx.post(url, json=body, headers=key.header, timeout=timeout)
+        if response.status_code in CONVERSATION_REFUSED and (found := changes_for(response.text, body)):
+            body = changed(body, found)
+            continue
+        pause = max(1.0, retry_after(response))
+        if response.status_code not in BUSY or NO_CREDIT in response.text or time.monotonic() + pause >= deadline:
+            return response
+        time.sleep(pause)

@@ -63,12 +63,6 @@ def test_a_request_says_all_that_shapes_the_reply() -> None:
     assert (other.text, other.completion_tokens, other.logprobs) == ("#### 2", 2, None)
 
 
-def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TEST_KEY", "secret")
-    assert openai.authorisation(make_config(api_key_env="TEST_KEY")) == {"Authorization": "Bearer secret"}
-    assert openai.authorisation(make_config(api_key_env="ABSENT_KEY")) == {}
-
-
 @pytest.mark.parametrize(
     ("fields", "reasoning", "text"),
     [
@@ -129,6 +123,7 @@ BROKEN = {
     "no connection": httpx.ConnectError("refused"),
     "reset": httpx.ReadError("reset"),
     "cut off": httpx.RemoteProtocolError("closed"),
+    "broken off": {"choices": [{"message": {"content": "#### 1"}, "finish_reason": "error"}]},
 }
 
 
@@ -140,10 +135,10 @@ def test_what_may_pass_is_asked_again(name: str) -> None:
 
 
 def test_patience_ends_with_an_empty_completion_that_says_why() -> None:
-    (found,), bodies = ask(BROKEN["down"])
+    (found,), bodies = ask(BROKEN["error"])
     assert (found.text, found.finish_reason, len(bodies)) == ("", "failed", 10)
     place = "teacher.base_url='http://127.0.0.1:1/v1'"
-    assert found.fault == f"{place} failed 10 times, the last: HTTP 503: starting"
+    assert found.fault == f"{place} failed 10 times, the last: HTTP 500: oops"
 
 
 def test_a_server_that_hangs_costs_the_deadline_and_no_more() -> None:
@@ -178,21 +173,6 @@ def test_a_request_that_stalls_is_asked_again_before_its_time_is_up() -> None:
     assert 0.9 < asked[1] - asked[0] < 1.4 and 0.4 < asked[2] - asked[1] < 0.9
 
 
-def test_a_pause_that_the_server_asks_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses: list[float] = []
-    sleep = asyncio.sleep
-
-    async def note(seconds: float) -> None:
-        pauses.append(seconds)
-        await sleep(0)
-
-    monkeypatch.setattr(openai.asyncio, "sleep", note)
-    ask(httpx.Response(429, headers={"retry-after": "7"}), httpx.Response(429, headers={"retry-after": "soon"}), GOOD)
-    assert pauses[0] == 7 and pauses[1] < 1
-    (found,), _ = ask(httpx.Response(429, headers={"retry-after": "999"}))
-    assert "failed 1 times" in (found.fault or "")
-
-
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_refusal_is_not_asked_again(status: int) -> None:
     with pytest.raises(TeacherError, match=rf"refuses the request \(HTTP {status}: no\); check teacher.model"):
@@ -205,6 +185,45 @@ def test_a_parameter_that_the_server_refuses_is_left_out_from_then_on() -> None:
     assert len(found) == 3 and ["logprobs" in b for b in bodies] == [True, False, False, False]
     _, bodies = ask(httpx.Response(422, text="unknown field: seed, logprobs"), GOOD)
     assert not {"seed", "logprobs"} & set(bodies[1])
+
+
+NOT_MAX_TOKENS = "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead."
+NOT_TEMPERATURE = (
+    "Unsupported value: 'temperature' does not support 0.5 with this model. Only the default (1) is supported."
+)
+
+
+def test_a_parameter_that_has_another_name_is_sent_under_that() -> None:
+    found, bodies = ask(httpx.Response(400, text=NOT_MAX_TOKENS), GOOD, times=2)
+    assert [c.text for c in found] == ["#### 2"] * 2
+    assert [(b.get("max_tokens"), b.get("max_completion_tokens")) for b in bodies] == [(9, None), (None, 9), (None, 9)]
+
+
+def test_refusals_of_one_parameter_after_the_other_are_all_met() -> None:
+    refusals = [NOT_MAX_TOKENS, NOT_TEMPERATURE, "top_p is not allowed", "logprobs is not supported"]
+    found, bodies = ask(*[httpx.Response(400, text=r) for r in refusals], GOOD, times=2)
+    assert [c.text for c in found] == ["#### 2"] * 2 and len(bodies) == 6
+    assert {*bodies[-1]} == {"model", "messages", "max_completion_tokens", "seed"}
+
+
+def test_a_temperature_that_the_model_does_not_take_is_warned_of() -> None:
+    replies = iter([httpx.Response(400, text=NOT_TEMPERATURE)])
+
+    async def work() -> list[str]:
+        transport = httpx.MockTransport(lambda request: next(replies, httpx.Response(200, json=GOOD)))
+        engine = OpenAIEngine(make_config(), transport)
+        for index in range(3):
+            await engine.chat(ASKED, Request(temperature=0.5, max_tokens=9, index=index))
+        return engine.warnings
+
+    (warning,) = asyncio.run(work())
+    assert warning.startswith("'m' does not take temperature=0.5 (HTTP 400: Unsupported value")
+
+
+def test_a_model_that_thinks_to_its_limit_is_cut_short() -> None:
+    said = "Could not finish the message because max_tokens or model output limit was reached."
+    (found,), _ = ask(httpx.Response(400, text=said))
+    assert (found.text, found.finish_reason, found.fault) == ("", "length", None)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
@@ -279,6 +298,27 @@ def test_the_probe_tells_what_to_change() -> None:
             probe_endpoint(make_config(url))
 
 
+class Particular(Endpoint):
+    """Wants max_completion_tokens, and then says that one token is too few to think."""
+
+    def answer(self, body: dict) -> tuple[int, bytes]:
+        said = NOT_MAX_TOKENS if "max_tokens" in body else "Could not finish the message because max_tokens was reached"
+        return 400, json.dumps({"error": {"message": said}}).encode()
+
+
+def test_the_probe_speaks_as_the_model_wants() -> None:
+    with Particular() as endpoint:
+        probe_endpoint(make_config(endpoint.url))
+
+
+def test_the_probe_waits_for_a_busy_endpoint() -> None:
+    with Endpoint(broken=lambda n: (429, b"busy") if n < 2 else None) as endpoint:
+        with pytest.raises(PrerequisiteError, match=r"HTTP 429 .* wait until it is less busy"):
+            probe_endpoint(make_config(endpoint.url), 0.5)
+        endpoint.requests = 0
+        probe_endpoint(make_config(endpoint.url), 5)
+
+
 def test_a_slow_endpoint_is_not_called_dead() -> None:
     with Endpoint(latency_s=0.5) as endpoint:
         with pytest.raises(PrerequisiteError, match=r"gave no token in 0.1 s; wait until it is less busy"):
@@ -286,7 +326,9 @@ def test_a_slow_endpoint_is_not_called_dead() -> None:
         probe_endpoint(make_config(endpoint.url), 5)
 
 
-def test_the_identity_changes_with_the_model_and_the_place() -> None:
-    names = {OpenAIEngine(make_config(**f)).identity for f in ({}, {"revision": "2"}, {"url": "http://other/v1"})}
-    assert len(names) == 3
-    assert OpenAIEngine(make_config("http://x/v1/")).identity == OpenAIEngine(make_config("http://x/v1")).identity
+def test_the_identity_changes_with_the_model_and_not_with_its_place() -> None:
+    def identity(**fields: Any) -> str:
+        return OpenAIEngine(make_config(**fields)).identity
+
+    assert identity() == identity(url="https://other:8001/v1/") == "openai:m@main"
+    assert identity(revision="2") == "openai:m@2"
