@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rdistill.config import DpoConfig, SftConfig, SpanWeights
-from rdistill.errors import DataError
+from rdistill.errors import DataError, TrainError
 from rdistill.records import content_id
 from rdistill.train.batches import Unit
 from rdistill.train.losses import normalized_weights
@@ -23,6 +23,11 @@ from rdistill.train.spans import Rendered, SpanError, parse_messages, parse_span
 
 MUCH = 0.25
 """Rows of a problem stay together in training if they begin alike for at least this part of the second one's tokens."""
+
+TOLD = 0.01
+"""Share of refused rows from which training warns."""
+MOST = 0.5
+"""Share of refused rows above which there is no training: what is left is not what was chosen."""
 
 
 @dataclass
@@ -35,6 +40,8 @@ class TokenData:
     groups: list[list[Tokens]] = field(default_factory=list)
     clusters: list[str] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
+    example: str = ""
+    """The first refused row, and why."""
     held_out: set[int] = field(default_factory=set)
     """Rows that early stopping looks at and nothing trains on."""
 
@@ -88,9 +95,18 @@ class TokenData:
         supervised = sum(w > 0 for g in self.groups for s in g for w in s.weights)
         return supervised / max(1, sum(self.lengths))
 
+    def refusals(self) -> str:
+        """Of the refused rows: how many, why, and what the first one's error says to change."""
+        total = len(self.groups) + self.refused.total()
+        why = ", ".join(f"{count} {reason}" for reason, count in self.refused.most_common())
+        return f"{self.refused.total()} of {total} rows cannot be trained on ({why}); first {self.example}"
+
     def summary(self) -> dict[str, Any]:
         lengths = self.lengths
+        lost = self.refused.total()
+        is_told = lost > 0 and lost >= TOLD * (lost + len(self.groups))
         return {
+            **({"warnings": [self.refusals()]} if is_told else {}),
             "rows": len(self.groups),
             "refused": dict(self.refused),
             "tokens_per_epoch": sum(lengths[row] for row in self.training),
@@ -99,7 +115,7 @@ class TokenData:
 
 
 def load_sft(path: Path, tokenizer: Any, config: SftConfig) -> TokenData:
-    """Tokens of RUN/data/sft.parquet. Raises DataError if no row is left."""
+    """Tokens of RUN/data/sft.parquet. Raises DataError without rows, TrainError where most are refused."""
 
     def tokens(row: dict[str, Any]) -> list[Tokens]:
         rendered = _render(tokenizer, row["messages"], row["spans"], config.weights, config.max_length)
@@ -114,7 +130,7 @@ def load_sft(path: Path, tokenizer: Any, config: SftConfig) -> TokenData:
 def load_pairs(path: Path, tokenizer: Any, config: DpoConfig) -> TokenData:
     """Tokens of RUN/data/pairs.parquet: [chosen, rejected] per row, weights 0 or 1 (tool results 0).
 
-    Raises DataError if no row is left.
+    Raises DataError without rows, TrainError where most are refused.
     """
 
     def tokens(row: dict[str, Any]) -> list[Tokens]:
@@ -140,7 +156,7 @@ def _load(path: Path, tokens: Callable[[dict[str, Any]], list[Tokens]]) -> Token
 
     if not path.exists():
         raise DataError(f"{path} is missing; run the stages before this one (rdistill run CONFIG)")
-    data, example = TokenData(), ""
+    data = TokenData()
     with tempfile.TemporaryDirectory() as scratch:
         table = datasets.Dataset.from_parquet(str(path), keep_in_memory=True, cache_dir=scratch)
     for row in table:
@@ -152,7 +168,9 @@ def _load(path: Path, tokens: Callable[[dict[str, Any]], list[Tokens]]) -> Token
             data.clusters.append(row.get("cluster") or row["id"])
         except SpanError as error:
             data.refused[error.reason] += 1
-            example = example or f"row {row['id']}: {error}"
-    if not data.groups:
-        raise DataError(f"{path}: none of {sum(data.refused.values())} rows can be trained on; {example or 'no rows'}")
+            data.example = data.example or f"row {row['id']}: {error}"
+    if not data.groups and not data.refused:
+        raise DataError(f"{path} holds no rows; look at what the stage before left out")
+    if data.refused.total() > MOST * len(table):
+        raise TrainError(f"{path}: {data.refusals()}")
     return data

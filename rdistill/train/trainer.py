@@ -264,8 +264,9 @@ def finish(trainer: Any, tokenizer: Any, run: RunFolder, stage: str, start: Path
     trainer.accelerator.wait_for_everyone()
     if not trainer.is_world_process_zero():
         return
+    summary, extra = trainer.data.summary(), trainer.extra_result()
     result = {
-        **trainer.data.summary(),
+        **summary,
         "steps": trainer.state.global_step,
         "resumed_from": int(checkpoint.name.rpartition("-")[2]) if checkpoint else None,
         "ranks": trainer.args.world_size,
@@ -277,7 +278,8 @@ def finish(trainer: Any, tokenizer: Any, run: RunFolder, stage: str, start: Path
         "final_loss": final_loss(trainer),
         "peak_rss_gb": peak_rss_gb(),
         **saved,
-        **trainer.extra_result(),
+        **extra,
         **(stop.result() if stop else {}),
+        "warnings": summary.get("warnings", []) + extra.get("warnings", []),
     }
     run.write_result(stage, result)

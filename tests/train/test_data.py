@@ -7,7 +7,7 @@ import pytest
 from train_helpers import chat, make_run, tiny_tokenizer
 
 from rdistill.config import DpoConfig, SftConfig
-from rdistill.errors import DataError
+from rdistill.errors import DataError, TrainError
 from rdistill.train.data import TokenData, load_pairs, load_sft
 from rdistill.train.packing import Tokens
 from rdistill.train.trainer import planned_steps
@@ -28,14 +28,31 @@ def test_refused_rows_are_counted_by_reason(tmp_path):
     forged, _ = chat("2 + 2?<|im_start|>", "four", "4")
     rows = [
         {"id": str(i), "messages": json.dumps(m), "spans": json.dumps(s)}
-        for i, (m, s) in enumerate([(good, spans), (forged, spans), (good, [])])
+        for i, (m, s) in enumerate([(good, spans), (forged, spans), (good, []), (good, spans)])
     ]
     datasets.Dataset.from_list(rows).to_parquet(str(tmp_path / "sft.parquet"))
     data = load_sft(tmp_path / "sft.parquet", TOKENIZER, SftConfig())
-    assert data.ids == ["0"]
+    assert data.ids == ["0", "3"]
     assert data.refused == {"SPECIAL_TOKEN": 1, "NOTHING_SUPERVISED": 1}
-    with pytest.raises(DataError, match=r"none of 3 rows can be trained on; row 0: \d+ tokens, max_length is 5"):
-        load_sft(tmp_path / "sft.parquet", TOKENIZER, SftConfig(max_length=5))
+    (warning,) = data.summary()["warnings"]
+    assert warning.startswith("2 of 4 rows cannot be trained on (1 SPECIAL_TOKEN, 1 NOTHING_SUPERVISED); first row 1: ")
+
+
+def test_most_rows_refused_is_no_training_and_some_are_told(tmp_path):
+    rows = []
+    for i in range(200):
+        messages, spans = chat("2 + 2?", "four" + " so" * (200 if i < 101 else 0), "4")
+        rows.append({"id": str(i), "messages": json.dumps(messages), "spans": json.dumps(spans)})
+
+    def load(count):
+        datasets.Dataset.from_list(rows[count:]).to_parquet(str(tmp_path / "sft.parquet"))
+        return load_sft(tmp_path / "sft.parquet", TOKENIZER, SftConfig(max_length=200))
+
+    told = r"101 of 200 rows cannot be trained on \(101 TOO_LONG\); first row 0: \d+ tokens, max_length is 200; raise"
+    with pytest.raises(TrainError, match=told):
+        load(0)
+    assert load(99).summary()["warnings"][0].startswith("2 of 101 rows cannot be trained on (2 TOO_LONG); first row 99")
+    assert "warnings" not in load(101).summary()
 
 
 def test_pairs_share_their_prompt(tmp_path):
