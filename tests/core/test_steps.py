@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from scripted import Reply, ScriptedEngine
 
-from rdistill import steps
+from rdistill import select, steps
 from rdistill.config import Config
 from rdistill.errors import DataError
 from rdistill.infer import own_answers
@@ -128,6 +128,23 @@ def test_select_and_pair_seal_what_they_chose(run: RunFolder, ledger: Ledger) ->
     assert (run.sft_data.read_bytes(), run.pairs_data.read_bytes()) == before
 
 
+def test_a_pair_that_breaks_its_contract_ends_the_stage_before_anything_learns_from_it(
+    run: RunFolder, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.write([sample(0, "2"), sample(1, "3")])
+    steps.verify(run, make_config(), ledger)
+    whole = select.build_pairs
+
+    def swapped(*args: Any) -> tuple:
+        pairs, rows, counts = whole(*args)
+        return pairs, [{**row, "margin": -row["margin"]} for row in rows], counts
+
+    monkeypatch.setattr(select, "build_pairs", swapped)
+    with pytest.raises(DataError, match=r"2 of 2 pairs break their contract, first \w+ \(margin -.* is not above 0\)"):
+        steps.pair(run, make_config(), ledger)
+    assert not run.pairs_data.exists() and ledger.count(Pair) == 0
+
+
 def test_pairs_of_the_students_own_mistakes(run: RunFolder, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     def reply(messages: list[Message], request: Request) -> Reply:
         is_explained = messages[0]["content"] == config.student.prompts["explain"]
@@ -200,7 +217,8 @@ def test_the_student_is_asked_what_it_was_not_trained_on(
     assert len({*asked}) == 3 and told[0]["content"] not in asked and "What is 1 + 1?" not in asked
     assert (found["student_samples"], found["sources"], found["modes"]) == (6, {"student": 3}, {"direct": 3})
     kept = [*ledger.rows(Problem, split="pair")]
-    assert {r["chosen_id"] for r in read_sealed(run.pairs_data)} == {s.id for p in kept for s in golds_of(ledger, p)}
+    pairs = read_sealed(run, run.pairs_data)
+    assert {r["chosen_id"] for r in pairs} == {s.id for p in kept for s in golds_of(ledger, p)}
 
     steps.verify(run, config, ledger)
     steps.select(run, config, ledger)
