@@ -9,6 +9,8 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
+from rdistill.verifiers.steps.notation import plain
+
 from rdistill.records import Problem, Reason, Sample, Verdict
 from rdistill.tools import evaluate_expression
 from rdistill.verifiers import failed, passed, unverifiable
@@ -19,7 +21,7 @@ LABEL = re.compile(r"^[ \t]*(?:[-+*•]|(?:Step )?\d{1,2}[.):])[ \t]+", re.ASCII
 CONTINUED = re.compile(r"[+*/×÷^]|- ")
 """How a calculation begins whose first number is none: y + 3, 20% - 3."""
 MIDDLE = re.compile(
-    r"(?:[A-Za-z_!|](?!\$)|[√%] *|\b(?:mod|plus|minus|times|cdot|div|(?:divided|multiplied) by|sqrt|log|ln"
+    r"(?:[A-Za-z_!|](?!\$)|[√%] *|\b(?:b?mod|plus|minus|times|cdot|div|(?:divided|multiplied) by|sqrt|log|ln"
     r"|half|twice|thrice|double|triple|(?:\d|%|percent|half|halves|third|thirds|quarters?|fourths?|fifths?|sixths?"
     r"|sevenths?|eighths?|ninths?|tenths?|root|square|cube|double|triple) +of) +)\S$",
     re.ASCII | re.IGNORECASE,
@@ -33,8 +35,9 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 MIXED = re.compile(r"(?:(\d+) +(?:and +)?)?(\d+) */ *(\d+)|\d+(?:\.\d+)?", re.ASCII)
 """A number of an answer: 1 1/2, 1/2, 0.5."""
 FRACTION = re.compile(r"\\[dt]?frac *\{ *(\d+) *\} *\{ *(\d+) *\}", re.ASCII)
-OPERATION = re.compile(r"\d[\s)]*[-*/+×÷x^]", re.ASCII)
-PLAIN = str.maketrans({"\u00a0": " ", "\u2009": " ", "\u202f": " ", "–": "-", "−": "-", "·": "*"})
+NEGATIVE = re.compile(r"(?:^|[^\w)% ]|[A-Za-z] ) *-[ $]*$", re.ASCII)
+"""What stands before a negative number, and not before the second of 3 - 5 or of A-2."""
+OPERATION = re.compile(r"\d[\s)$]*[-*/+×÷x^]", re.ASCII)
 UNIT = re.compile(
     r"(?<=[\d)])(?:/[A-Za-z]+| +(?:(?!(?:x|squared|cubed|factorial)\b|dozen|hundred|thousand|[mb]illion|percent)"
     r"[A-Za-z](?:[A-Za-z'-]|/(?=[A-Za-z]))*+ ?){1,5}+)(?= *(?:[-+*/×÷=)]|x ))",
@@ -61,7 +64,7 @@ class Steps:
     """Options: `require_calculation`, a rationale without a calculation that gives the answer fails too."""
 
     name = "steps"
-    version = "4"
+    version = "5"
 
     def __init__(self, *, require_calculation: bool = True) -> None:
         self.require_calculation = require_calculation
@@ -77,7 +80,7 @@ class Steps:
             if any(abs(a.value - b.value) > max(a.rounding, b.rounding) for a, b in pairwise(sides)):
                 return failed(self, sample, Reason.WRONG_STEP, f"{text!r} does not hold")
         answers = answered(sample.answer or "")
-        if self.require_calculation and not any(abs(side.value) in answers for _, sides in stated for side in sides):
+        if self.require_calculation and not any(side.value in answers for _, sides in stated for side in sides):
             return failed(self, sample, Reason.WRONG_STEP, "no calculation in the rationale gives the answer")
         return passed(self, sample)
 
@@ -85,7 +88,7 @@ class Steps:
 def calculations(text: str) -> list[tuple[str, list[Side]]]:
     """Each `a + b = c` of a text, chains included; a side that cannot be read is left out."""
     found = []
-    lines = COMMA.sub("", LABEL.sub("", text.translate(PLAIN))).split("\n")
+    lines = COMMA.sub("", LABEL.sub("", plain(text))).split("\n")
     text = "\n".join(map(without_units, lines))
     for match in CALCULATION.finditer(text):
         written = match.group().strip(" $")
@@ -102,16 +105,16 @@ def calculations(text: str) -> list[tuple[str, list[Side]]]:
 
 def answered(answer: str) -> set[Fraction]:
     """The numbers of an answer; one written as a fraction, a mixed number or a calculation by its value."""
-    text = COMMA.sub("", FRACTION.sub(r" \1/\2", answer.translate(PLAIN)))
+    text = COMMA.sub("", plain(FRACTION.sub(r" \1/\2", answer)))
     found = set()
     for number in MIXED.finditer(text):
         whole, top, bottom = (int(part or 0) for part in number.group(1, 2, 3))
-        if not number[2]:
-            found.add(Fraction(number[0]))
-        elif bottom:
-            found.add(whole + Fraction(top, bottom))
+        if not number[2] or bottom:
+            value = whole + Fraction(top, bottom) if bottom else Fraction(number[0])
+            is_negative = NEGATIVE.search(text, max(0, number.start() - LOOK_BACK), number.start())
+            found.add(-value if is_negative else value)
     side = read_side(text)
-    return found | {abs(side.value)} if side else found
+    return found | {side.value} if side else found
 
 
 def without_units(line: str) -> str:
