@@ -120,6 +120,7 @@ class Evaluation:
                 cached = CachedEngine(engine, self.ledger, self.config.teacher.concurrency)
                 for mode, answer in answerers(role, self.config, cached):
                     await self._measure_mode(role, mode, answer, cached)
+                self.warnings += [f"{role}: {warning}" for warning in cached.warnings]
         finally:
             await engine.close()
 

@@ -14,7 +14,7 @@ from rdistill.progress import bar
 from rdistill.records import Problem, Sample, StudentMode, Verdict
 from rdistill.side_by_side import side_by_side
 from rdistill.teacher.engine import Engine
-from rdistill.teacher.faults import fault_warnings
+from rdistill.teacher.faults import fault_warnings, num_failed
 from rdistill.teacher.sampler import CachedEngine, judge
 from rdistill.tools import make_tools
 from rdistill.verifiers.pool import VerifierPool
@@ -28,7 +28,7 @@ async def draw_answers(
 ) -> tuple[set[str], dict[str, Any]]:
     """Ask the student `pair.student_samples` times in each mode; samples and verdicts go to the ledger.
 
-    Returns the samples' ids, and {"student_samples", "student_tokens", "warnings"}.
+    Returns the samples' ids, and {"student_samples", "student_tokens", "requests_failed", "warnings"}.
     Raises: TeacherError if the engine fails; what is on disk is neither asked for nor judged again.
     """
     cached = CachedEngine(engine, ledger, config.teacher.concurrency)
@@ -59,6 +59,7 @@ async def draw_answers(
     return drawn, {
         "student_samples": done["samples"],
         "student_tokens": done["tokens"],
+        "requests_failed": num_failed(faults),
         "warnings": fault_warnings(faults),
     }
 

@@ -79,21 +79,29 @@ def _turns(turns: list[list[tuple[str, str]]]) -> Completion:
 
 
 def _tool(sample: Sample, marker: str) -> Completion | None:
-    """The trace as it ran; its last turn is the answer, after its rationale where there is one."""
+    """The trace as it ran, each turn after its thinking; the last one is the answer, after its rationale."""
     turns: list[list[tuple[str, str]]] = []
     for message in sample.messages:
         content = message.get("content") or ""
         if message["role"] == "tool":
             turns.append([(result_turn(content)["content"], "tool_result")])
         else:
-            turns.append(_call_parts(content.strip()))
+            turns.append(_thought(message, marker) + _call_parts(content.strip()))
     if not sample.messages or sample.messages[-1]["role"] != "assistant":
         return None
     if OPEN not in sample.text:
         rationale, answer = split_answer(sample.text, marker)
         answered = _explained(rationale, answer, marker) if answer else [(sample.text.strip(), "answer")]
-        turns[-1] = [part for part in answered if part[0]]
+        turns[-1] = _thought(sample.messages[-1], marker) + [part for part in answered if part[0]]
     return _turns(turns)
+
+
+def _thought(message: Message, marker: str) -> list[tuple[str, str]]:
+    """The thinking before a turn, on lines of its own; left out where it would be read as a call or an answer."""
+    thought = (message.get("reasoning") or "").strip()
+    if not thought or any(sign in thought for sign in (OPEN, CLOSE, marker)):
+        return []
+    return [(f"{thought}\n", "rationale")]
 
 
 def _call_parts(text: str) -> list[tuple[str, str]]:

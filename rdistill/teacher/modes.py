@@ -142,7 +142,8 @@ async def run_tool_loop(
     """Let a model call tools until it answers or its turns are spent; returns its completions and the new messages.
 
     A call that cannot be parsed or run ends as an "error: ..." result that the model sees. The last message is the
-    assistant's: a trace that spends its turns on calls has no answer.
+    assistant's: a trace that spends its turns on calls has no answer. A turn keeps its thinking under `reasoning`, and
+    the model is not shown it again.
     """
     replies: list[Completion] = []
     turns: list[Message] = []
@@ -152,7 +153,8 @@ async def run_tool_loop(
         text, is_cut = with_tags(reply.text), reply.finish_reason == "length"
         if OPEN in text.rpartition(CLOSE)[2] and not is_cut:
             text += CLOSE  # the stop string, which engines cut off
-        turns.append({"role": "assistant", "content": text})
+        thought = {"reasoning": reply.reasoning} if reply.reasoning else {}
+        turns.append({"role": "assistant", "content": text, **thought})
         if OPEN not in text or len(replies) == max_turns or is_cut or reply.fault is not None:
             return replies, turns
         turns.append({"role": "tool", "content": await _run_calls(text, tools)})
@@ -184,7 +186,8 @@ def sandbox_of(turns: list[Message], tools: dict[str, Tool]) -> str | None:
 
 def as_chat(messages: list[Message]) -> list[Message]:
     """Messages as every chat template takes them."""
-    return [result_turn(m["content"]) if m["role"] == "tool" else m for m in messages]
+    shown = [{key: value for key, value in m.items() if key != "reasoning"} for m in messages]
+    return [result_turn(m["content"]) if m["role"] == "tool" else m for m in shown]
 
 
 def describe_tools(tools: dict[str, Tool]) -> str:

@@ -168,6 +168,28 @@ def test_spans_cover_every_character(rationale, answer):
                 assert span_fault(made.messages, [s.model_dump() for s in made.spans], 0) is None
 
 
+def test_the_thinking_before_a_turn_of_a_trace_is_learned_as_its_rationale():
+    trace = make_trace(make_problem(), 0)
+    thoughts = ("Three and four: I need a sum.", None, "It says 7.")
+    said = [m | ({"reasoning": t} if t else {}) for m, t in zip(trace.messages, thoughts, strict=True)]
+    made = complete(trace.model_copy(update={"messages": said}), "tool", "####")
+    assert [m["content"] for m in made.messages] == [
+        f"{thoughts[0]}\nI add. {CALL}",
+        result_turn("7")["content"],
+        f"{thoughts[2]}\nSo it is 7.\n#### 7",
+    ]
+    pieces = [(s.role, made.messages[s.message]["content"][s.start : s.end]) for s in made.spans]
+    assert pieces[:3] == [("rationale", f"{thoughts[0]}\n"), ("rationale", "I add. "), ("tool_call", CALL)]
+    assert pieces[-3:] == [("rationale", "It says 7.\n"), ("rationale", "So it is 7."), ("answer", "\n#### 7")]
+
+
+@pytest.mark.parametrize("thought", ["#### 8", CALL, "ends </tool_call>", " "])
+def test_thinking_that_reads_as_a_call_or_an_answer_is_left_out_of_a_trace(thought):
+    trace = make_trace(make_problem(), 0)
+    said = [m | {"reasoning": thought} for m in trace.messages]
+    assert complete(trace.model_copy(update={"messages": said}), "tool", "####") == complete(trace, "tool", "####")
+
+
 def test_each_mode_says_what_it_should():
     problem = make_problem()
     explain = complete(make_sample(problem, 0), "explain", "####")

@@ -135,6 +135,30 @@ def test_a_trace_ends_when_its_turns_are_spent() -> None:
     assert sample.messages[-1]["role"] == "assistant" and sample.answer is None
 
 
+def test_a_trace_keeps_the_thinking_of_each_turn_and_shows_it_to_nobody_again() -> None:
+    class Thinker(ScriptedEngine):
+        async def chat(self, messages: list, request: Request) -> Completion:
+            found = await super().chat(messages, request)
+            return found.model_copy(update={"reasoning": f"Thought {len(self.calls)}."})
+
+    waiting = iter([Reply(CALL), Reply("#### 42")])
+    engine = Thinker(lambda messages, request: next(waiting))
+    (sample,) = ask(engine, mode="tool_trace")
+    assert [m.get("reasoning") for m in sample.messages] == ["Thought 1.", None, "Thought 2."]
+    assert sample.messages[0]["content"] == CALL + "</tool_call>"
+    assert not any("Thought" in str(message) for message in engine.calls[1][0])
+
+
+def test_a_trace_ends_at_a_reply_of_which_nobody_knows_whether_it_is_whole() -> None:
+    fault = {"finish_reason": "unclear", "fault": "finish_reason='done' is not known"}
+
+    async def chat(messages: list, request: Request) -> Completion:
+        return Completion(text=CALL, prompt_tokens=1, completion_tokens=1, **fault)
+
+    replies, turns = asyncio.run(run_tool_loop(chat, [], Request(temperature=0, max_tokens=9), TOOLS, 4))
+    assert len(replies) == len(turns) == 1
+
+
 def test_a_trace_says_at_which_level_its_code_ran() -> None:
     tools = make_tools(["calculator", "python"], SandboxConfig())
     code = '<tool_call>{"name": "python", "arguments": {"code": "print(6 * 7)"}}</tool_call>'
