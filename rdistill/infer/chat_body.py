@@ -18,7 +18,7 @@ from rdistill.strict_json import loads_strict
 
 MAX_BODY_BYTES = 1 << 20
 MAX_MESSAGES, MAX_STOPS, MAX_STOP_CHARS, MAX_N, MAX_TOKENS = 256, 4, 100, 16, 1 << 20
-CHARS_PER_TOKEN = 64
+CHARS_PER_TOKEN = 16
 """A conversation of more characters than this for each token of the model's length is not even tokenised."""
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (None, 0),

@@ -12,10 +12,12 @@ from rdistill.models import cache_folder
 
 
 def log_file(command: str) -> Path:
-    """Where the engine's own output goes, emptied: the newest of this command in the cache folder."""
+    """Where the engine's own output goes, empty, in the cache folder; the one before it is kept as .log.1."""
     path = cache_folder() / f"{command}.log"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            path.replace(path.with_suffix(".log.1"))
         path.write_text("")
     except OSError:
         return Path(os.devnull)

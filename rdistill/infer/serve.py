@@ -61,7 +61,7 @@ def serve(run_or_model: str, mode: str, place: Place, consent: Consent = Consent
         check_model(model, "RUN_OR_MODEL")
         card, offer = with_sandbox(card, offer, consent)
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        log = log_file("serve")
+        log = log_file(f"serve-{listener.getsockname()[1]}")
         options = VllmConfig(max_model_len=card.max_model_len, max_num_seqs=max(64, place.max_requests))
         with noise_to(log) as say, asyncio.Runner() as runner:
             try:

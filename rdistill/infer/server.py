@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from rdistill.errors import first_cause
@@ -29,6 +30,9 @@ ROUTES = {
     "/metrics": "GET",
     "/health": "GET",
 }
+
+LONG_BODY = 1 << 16
+"""Bytes from which a body is read beside the event loop."""
 
 
 class App:
@@ -123,7 +127,10 @@ class App:
             )
         started = time.monotonic()
         with self._admission.admit():
-            asked = read_chat(await exchange.body(), self._offer, self._engine.max_model_len)
+            raw = await exchange.body()
+            read = partial(read_chat, raw, self._offer, self._engine.max_model_len)
+            # A long body takes a quarter of a second: others need not wait for it.
+            asked = await asyncio.to_thread(read) if len(raw) > LONG_BODY else read()
             try:
                 async with asyncio.timeout(self._timeout_s):
                     await exchange.while_there(lambda: self._reply(exchange, asked))

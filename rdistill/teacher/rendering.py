@@ -26,7 +26,7 @@ def chat_tokens(tokenizer: Any, messages: list[Message], control: re.Pattern[str
     cut = f"\ue000{secrets.token_hex(16)}\ue000"
     cuttable = [{**m, "content": control.sub(rf"\g<0>{cut}", m.get("content") or "")} for m in messages]
     text = tokenizer.apply_chat_template(cuttable, add_generation_prompt=True, tokenize=False)
-    pieces = [tokenizer(piece, add_special_tokens=False)["input_ids"] for piece in text.split(cut)]
+    pieces = tokenizer(text.split(cut), add_special_tokens=False)["input_ids"]
     return [token for piece in pieces for token in piece]
 
 

@@ -203,6 +203,8 @@ class VllmEngine:
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.shutdown()
+            # vLLM shuts down once more as the interpreter ends, and stumbles over modules that are gone.
+            engine.shutdown = lambda *_: None
 
 
 def request_seed(messages: list[Message], request: Request) -> int:

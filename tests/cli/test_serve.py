@@ -124,7 +124,7 @@ def test_a_dead_engine_ends_the_server(engine: LiveEngine, port: int, tmp_path: 
 
     done = serve_while(act, port)
     assert done.code == 4 and "the engine died, and the server with it; start it again" in error(done)
-    assert str(tmp_path / "cache" / "serve.log") in done.err and engine.is_closed
+    assert str(tmp_path / "cache" / f"serve-{port}.log") in done.err and engine.is_closed
 
 
 def test_the_key_comes_from_the_environment(
@@ -195,7 +195,7 @@ def test_an_engine_that_does_not_start(engine: LiveEngine, monkeypatch: pytest.M
 
     monkeypatch.setattr(serve_module, "start_vllm", failing(TeacherError("vLLM cannot start 'm'")))
     done = rdistill("serve", MODEL, "--port", 0)
-    assert done.code == 4 and "vLLM cannot start 'm' (" in error(done) and "serve.log)" in done.err
+    assert done.code == 4 and "vLLM cannot start 'm' (" in error(done) and ".log)" in done.err
     monkeypatch.setattr(serve_module, "start_vllm", failing(PrerequisiteError("the vllm engine needs vLLM")))
     assert rdistill("serve", MODEL, "--port", 0).code == 3
 

@@ -65,9 +65,9 @@ def core_of(served: Served) -> int:
 
 def test_a_stream_says_what_the_whole_answer_says(served: Served) -> None:
     create = served.client.chat.completions.create
-    whole = create(model=f"{NAME}:explain", messages=QUESTION, max_tokens=40)
+    whole = create(model=f"{NAME}:explain", messages=QUESTION, max_tokens=20)
     options = {"stream": True, "stream_options": {"include_usage": True}}
-    chunks = list(create(model=f"{NAME}:explain", messages=QUESTION, max_tokens=40, **options))
+    chunks = list(create(model=f"{NAME}:explain", messages=QUESTION, max_tokens=20, **options))
     pieces = [c.choices[0].delta.content for c in chunks[:-1] if c.choices[0].delta.content]
     assert "".join(pieces) == whole.choices[0].message.content and len(pieces) > 3
     assert chunks[-1].usage == whole.usage and whole.usage.prompt_tokens > 20
@@ -76,10 +76,10 @@ def test_a_stream_says_what_the_whole_answer_says(served: Served) -> None:
 
 def test_draws_follow_the_seed_and_stops_stop(served: Served) -> None:
     create = served.client.chat.completions.create
-    hot = {"model": NAME, "messages": QUESTION, "temperature": 1, "max_tokens": 20}
-    texts = [[c.message.content for c in create(**hot, n=3, seed=s).choices] for s in (1, 1, 2)]
+    hot = {"model": NAME, "messages": QUESTION, "temperature": 1, "max_tokens": 8}
+    texts = [[c.message.content for c in create(**hot, n=2, seed=s).choices] for s in (1, 1, 2)]
     assert texts[0] == texts[1] != texts[2] and len(set(texts[0])) > 1
-    cut = create(model=f"{NAME}:explain", messages=QUESTION, stop=[" "], max_tokens=20)
+    cut = create(model=f"{NAME}:explain", messages=QUESTION, stop=[" "], max_tokens=8)
     assert " " not in cut.choices[0].message.content and cut.choices[0].finish_reason == "stop"
 
 

@@ -263,6 +263,7 @@ def test_a_bad_body_is_refused_in_one_sentence(changes: dict, status: int, part:
         (b"[]", "the body is a JSON list; send one JSON object"),
         (b"\xff", "the body is no plain JSON ('utf-8' codec"),
         (b'{"model": "run", "model": "run"}', "key 'model' stands twice"),
+        (b"{" + b",".join(b'"%d":0' % i for i in range(80_000)) + b',"79999":0}', "key '79999' stands twice"),
         (b'{"seed": NaN}', "NaN is not JSON"),
         (b'{"a": ' + b"[" * 100_000, "JSON nested deeper than 32 levels"),
         (b'{"user": "\\ud800"}', "a string holds a lone surrogate"),
