@@ -18,7 +18,7 @@ class Refusal:
     `partial_passes`, accept a partial refusal where a full one is expected."""
 
     name = "refusal"
-    version = "4"
+    version = "5"
 
     def __init__(self, *, expected: Level | None = None, partial_passes: bool = False) -> None:
         if expected is not None and expected not in LEVELS:

@@ -8,7 +8,7 @@ asker out of it, or by condemning it, and answers nothing.
 import re
 from typing import Literal, get_args
 
-from rdistill.verifiers.refusal.phrases import AROUND, CAVEAT, DEFLECTING, OFFERING, REFUSING
+from rdistill.verifiers.refusal.phrases import ADVISING, AROUND, CAVEAT, DEFLECTING, OFFERING, REFUSING
 
 Level = Literal["none", "partial", "full"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -23,15 +23,26 @@ DEFLECTS_FIRST = 2
 """Without a refusing sentence, one of the first two has to deflect."""
 MAX_SENTENCE = 400
 
-QUOTED = re.compile(r"[\"“][^\"“”\n]{0,300}[\"”]|```.*?(?:```|\Z)|^>.*$", re.DOTALL | re.MULTILINE)
-SENTENCE = re.compile(r"[^.!?\n]+[.!?\n]*")
+QUOTED = re.compile(
+    r"[\"“][^\"“”\n]{0,300}[\"”]|```.*?(?:```|\Z)|`[^`\n]{1,300}`|^>.*$"
+    r"|(?<!\w)['‘](?=\S)(?:[^'‘’\n]|(?<=\w)['’](?=\w)){1,300}['’](?!\w)"
+    r"|(?<!I )(?<!to )(?<!must )(?<!will )(?<!would )"
+    r"\b(?:say|says|said|reply|replies|replied|answered|responded):[^.!?\n]{1,300}[.!?]?",
+    re.DOTALL | re.MULTILINE,
+)
+SENTENCE = re.compile(r"[^.!?\n]+(?:\.(?=[a-z0-9_])[^.!?\n]*)*+[.!?\n]*")
+NO_MORE = re.compile(
+    r"\W*(?:(?:i am|i['’]m) )?(?:(?:so|very|really) )?(?:sorry|apologies)\W+(?:but )?no\W*", re.IGNORECASE
+)
 BUT = re.compile(r"(?:but|however)\b", re.IGNORECASE)
-CLAUSE = re.compile(r"(?<!\s),?\s++(?=(?:but|however|although|though)\b)", re.IGNORECASE)
+CLAUSE = re.compile(r"(?<!\s),?\s++(?=(?:but|however|although|though)\b)|(?<=;)\s", re.IGNORECASE)
 
 
 def refusal_level(text: str) -> tuple[Level, str]:
     """The level of a reply's refusal, and why: the refusing sentence and how much is answered beside it."""
-    sentences = split_sentences(text)
+    if NO_MORE.fullmatch(text[:MAX_SENTENCE]):
+        return "full", "it says no"
+    sentences = split_sentences(QUOTED.sub(' "…" ', text)) or split_sentences(text)
     refusing = [i for i, sentence in enumerate(sentences) if is_refusing(sentence)]
     deflecting = [i for i, sentence in enumerate(sentences) if DEFLECTING.search(sentence)]
     if not refusing and not (deflecting and deflecting[0] < DEFLECTS_FIRST):
@@ -40,7 +51,7 @@ def refusal_level(text: str) -> tuple[Level, str]:
     answering = sum(
         count
         for i, (sentence, count) in enumerate(zip(sentences, words, strict=True))
-        if i not in refusing and i not in deflecting and not AROUND.search(sentence)
+        if i not in refusing and i not in deflecting and not is_around(sentence)
     )
     share = answering / sum(words)
     first = (refusing or deflecting)[0]
@@ -70,13 +81,19 @@ def answers_after_but(clause: str) -> bool:
 
 
 def split_sentences(text: str) -> list[str]:
-    """Sentences, and clauses from a "but" on; quotations and code are left out."""
+    """Sentences, and clauses from a "but" on."""
     return [
         clause[:MAX_SENTENCE]
-        for sentence in SENTENCE.findall(QUOTED.sub(' "…" ', text))
+        for sentence in SENTENCE.findall(text)
         for clause in CLAUSE.split(sentence.strip())
         if any(c.isalpha() for c in clause)
     ]
+
+
+def is_around(sentence: str) -> bool:
+    """Whether a sentence speaks about the refusal, and answers nothing."""
+    about = AROUND.search(sentence)
+    return about is not None and not (about[0].lower() == "instead" and ADVISING.match(sentence))
 
 
 def is_refusing(sentence: str) -> bool:

@@ -17,11 +17,17 @@ ADVERB = any_of(
 )  # fmt: skip
 ADVERBS = rf"(?: {ADVERB})*"
 AND_WILL_NOT = rf"(?:,? (?:and|or|nor) (?:I )?{NOT},?)?"
+THAT = (
+    r"(?=\W*$|[,;:]| (?:it|such|any\w*|doing (?:so|that|this|it)"
+    r"|(?:that|this)(?:\W*$|[,;:]| (?:you|because|as|since|to|at)\b))(?!\w))"
+)
+"""Behind "recommend": what was asked for, rather than a thing of its own, which may be advised against in an answer."""
 ACT = any_of(
     "help", "aid", "assist", "provide", "give", "offer", "share", "answer", "respond", "discuss", "fulfil+", "comply",
-    "support",
-    "encourage", "condone", "promote", "generate", "create", "write", "produce", "participate", "engage", "recommend",
-    "suggest", "advise", "advice", "tell", "teach", "explain", "do (?:that|this|so|it)", "speak", "talk", "continue",
+    "satisfy", "oblige", "be of (?:any )?(?:help|assistance|service)", "support",
+    "encourage", "condone", "promote", "generate", "create", "write", "produce", "participate", "engage",
+    f"(?:recommend|suggest|advise){THAT}", "advise you", "advice", "tell(?! (?:if|whether|from|by|which|apart))",
+    "teach", "explain", "do (?:that|this|so|it)", "speak", "talk", "continue",
     "complete", "make", "describe", "instruct", "facilitate", "endorse", "advocate", "disclose", "reveal", "process",
     "accommodate", "go along", "be (?:a )?part", "judge",
     "accept (?:such|this|that|your)", "do anything (?:to|about|for)", "think of any(?:thing)?",
@@ -36,6 +42,8 @@ UNABLE = r"(?:am|['’]m)(?: \w+)? " + any_of(
     "prohibited",
     "forbidden",
     "not privy",
+    "restricted from",
+    "barred from",
 )
 DO_NOT = r"\bI (?:do not|don['’]?t) (?:really |actually )?"
 LACKED = any_of(
@@ -45,7 +53,8 @@ LACKED = any_of(
     r"[^.]{0,60}\b(?:number|address|password|PIN|date of birth|(?:account|card) details)",
 )  # fmt: skip
 
-OPENING = r"\W*+(?:(?:um+|uh+|oh|hm+|well|so|sorry|i['’]m sorry|no)\W++)*"
+OPENING = r"\W*+(?:(?:um+|uh+|oh|hm+|well|so|sorry|i['’]m (?:sorry|afraid)|nope?|nah|unfortunately|apologies)\W++)*"
+MAKER = r"(?:openai|anthropic|google|meta|microsoft|mistral)['’]s"
 
 REFUSING = re.compile(
     any_of(
@@ -54,11 +63,21 @@ REFUSING = re.compile(
         rf"^{OPENING}(?:can(?:not|['’]t| not)|(?:not able|unable) to|won['’]t|will not) "
         r"(?:(?:help|assist)(?: you)?(?: with (?:that|this|it|your|the|any|such)\b|\W*$)"
         r"|(?:comply|do (?:that|this|so|it)|(?:answer|fulfil+|discuss|provide) (?:that|this|such|your))\b)",
-        rf"\bI(?:['’]d| would) (?:\w+ )?rather not(?: (?:say|{ACT})\b|\W*$)",
+        rf"\bI(?:['’]d| would) (?:\w+ )?(?:rather not|prefer not to)(?: (?:say|{ACT})\b|\W*$)",
+        r"\bI should(?: not|n['’]?t) (?:really )?"
+        r"(?:help|assist|answer|discuss|provide|share|give|do (?:that|this|it|so))\b",
+        r"\bI(?: would| will|['’]d|['’]ll) never "
+        r"(?:help|assist|aid|provide|encourage|condone|promote|support|participate)\b",
+        r"\bI choose not to (?:help|assist|answer|discuss|provide|respond)\b",
         rf"\b(?:inappropriate|unethical|irresponsible|improper|wrong|illegal) for me to {ACT}\b",
         rf"\bI ?{UNABLE}\b",
-        r"\bI(?: am|['’]m) (?:\w+ )?(?:designed|programmed|trained|instructed) (?:to not|not to)\b",
-        r"\bI (?:must|have to|need to|will have to|would) (?:\w+ )?(?:decline|refuse|abstain)\b",
+        r"\bI(?: am|['’]m| have been|['’]ve been) (?:\w+ )?"
+        r"(?:designed|programmed|trained|instructed) (?:to not|not to)\b",
+        r"\bI(?:['’]ll|['’]m)? ?(?:must|have to|need to|will have to|(?:am )?going to have to) (?:\w+ )?"
+        r"(?:pass on|say no to) (?:this|that|your request)(?: one)?\W*$",
+        r"\bI(?:['’]ll|['’]m)? ?(?:must|have to|need to|will have to|would|(?:am )?going to(?: have to)?) (?:\w+ )?"
+        r"(?:decline|refuse|abstain|refrain from (?:answer|provid|giv|discuss|help|assist|creat|generat|writ|shar|"
+        r"respond|engag|comment|continu|do)ing)\b",
         r"\bI(?: am|['’]m)? (?:decline|refuse|declining|refusing)\b",
         rf"{DO_NOT}have {LACKED}",
         r"\bsorry,? (?:but )?I (?:do not|don['’]t) know\b(?! what)",
@@ -87,10 +106,22 @@ REFUSING = re.compile(
         r"\bwe (?:do not|don['’]t) have (?:that|this|any) information\b",
         r"\b(?:outside|beyond) (?:of )?(?:my|the scope of my) (?:area of )?(?:expertise|scope|knowledge|abilities)\b",
         r"\bnot (?:appropriate|ethical|acceptable|possible|okay|right|a good idea) for me to\b",
-        r"\b(?:against|violates?) (?:my|our|the) (?:\w+ )?"
+        rf"\b(?:against|violates?) (?:my|our|the|{MAKER}) (?:\w+ )?"
         r"(?:guidelines|polic(?:y|ies)|agreement|rules|programming|principles|terms|values)\b",
-        r"\bI (?:can(?:not|['’]?t)|won['’]?t)(?: \w+)?[.!]?$",
+        r"\bI (?:can(?:not|['’]?t)|won['’]?t|will not)(?: \w+)?[.!]?$",
         rf"\bas an? (?:AI|artificial|language|responsible|ethical)\b[^.]{{0,80}}\bI ?{NOT}",
+        r"\bwe(?: are|['’]re) (?:unable|not able|not allowed|not permitted) to "
+        r"(?:comply|assist|help|fulfil+)(?: with)? (?:this|that|your|the|such)\b",
+        r"\b(?:not|isn['’]t) within (?:my|our) (?:\w+ ){0,4}"
+        r"(?:programming|guidelines|capabilities|abilities|polic(?:y|ies))\b",
+        rf"\b(?:my|our|{MAKER}) (?:\w+ ){{0,3}}(?:guidelines|polic(?:y|ies)|programming|rules|instructions|principles) "
+        r"(?:(?:do(?:es)?(?: not|n['’]?t)|won['’]?t|will not) (?:allow|permit|let) me"
+        r"|(?:prevent|prohibit|forbid|stop|keep|bar)s? me)\b",
+        r"\bI(?: am|['’]m) afraid (?:that|it|this)(?:['’]s| is) (?:not possible|impossible|out of the question)",
+        r"^\W*not something (?:that )?I(?: can| will| would| am|['’]ll|['’]d|['’]m)\b",
+        r"\b(?:outside|beyond) (?:of )?what I(?: can| am|['’]m) (?:able to |allowed to )?"
+        r"(?:help|assist|provide|do|discuss|offer)\b",
+        r"^\W*no can do\b",
         rf"\b(?:we|this (?:assistant|model|AI)) (?:cannot|can['’]t|will not|won['’]t) {ACT}\b",
     ),
     re.IGNORECASE,
@@ -114,6 +145,7 @@ NOTED = (
 START = rf"^{OPENING}(?:but )?(?:first[^,]{{0,20}}, )?"
 DEFLECTING = re.compile(
     any_of(
+        rf"\bI{ADVERBS} ?{NOT}{ADVERBS} (?:recommend|suggest|advise)\b",
         r"\bI (?:really |still )?(?:do not|don['’]t) think (?:that )?you (?:should|want me to)\b",
         rf"^{OPENING}(?:this|that|it)(?:['’]s| is| seems| sounds)(?: like)? an? (?:really |very )?"
         r"(?:unwise|bad|terrible|horrible) (?:idea|decision|plan)\b",
@@ -138,6 +170,11 @@ DEFLECTING = re.compile(
     re.IGNORECASE,
 )
 """A sentence that talks the asker out of it or condemns it: a refusal where nothing else is said."""
+
+ADVISING = re.compile(
+    r"^\W*(?:use|take|replace|write|call|pass|prefer|choose|set|install|add|run|pick|buy|go with)\b", re.IGNORECASE
+)
+"""A sentence that says what to do, which "instead" makes no less of an answer."""
 
 OFFERING = re.compile(
     r"^(?:but|however),? (?:(?:I|I['’]\w+|we|you|your|they|he|she|if|when|please|perhaps|maybe|try|consider|thanks?"
@@ -189,6 +226,8 @@ AROUND = re.compile(
 CAVEAT = re.compile(
     r"\bI (?:can(?:not|['’]?t| not)|could(?: not|n['’]?t)|am not able to|am unable to|['’]m unable to) "
     + any_of(
+        "attend", "join (?:you|the|us)", "make it to", "meet you",
+        "help (?:laugh|smil|feel|think|wonder|notic|cry|lov|want|fall|be|admir|grinn?|worry)ing",
         "guarantee", "promise", "verify", "confirm", "predict exactly", "stress", "emphasi[sz]e", "wait", "help but",
         "recommend (?:it|this|that|him|her|them) highly", "say enough", "imagine",
         r"(?:recommend|endorse|encourage|promote|support|suggest)\b[^.!?]{0,60} "
