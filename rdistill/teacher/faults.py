@@ -22,7 +22,7 @@ class Patience:
 
     def __init__(self, identity: str) -> None:
         self._identity = identity
-        self._begun = self._answered = self._failed_in_a_row = 0
+        self._begun = self._answered = self._whole = self._failed_in_a_row = 0
         self._first: dict[str, bool] = {}
         """Of the conversations that were begun first, whether something came of a request, and that was no reply."""
         self._fault: str | None = None
@@ -44,6 +44,7 @@ class Patience:
         self._failed_in_a_row = self._failed_in_a_row + 1 if completion.finish_reason == FAILED else 0
         if completion.fault is None:
             self._answered += 1
+            self._whole += completion.finish_reason != "length"
             return
         self._fault = completion.fault
         if self._failed_in_a_row >= HOPELESS:
@@ -53,7 +54,9 @@ class Patience:
             )
         if name in self._first and completion.finish_reason != FAILED:
             self._first[name] = True
-        if not self._answered and sum(self._first.values()) >= HOPELESS:
+        # Servers agree on how to say that a reply was cut: such replies do not tell that whole ones are understood.
+        replies = self._whole if completion.finish_reason == UNCLEAR else self._answered
+        if not replies and sum(self._first.values()) >= HOPELESS:
             self._give_up(f"each of the first {HOPELESS} problems")
 
     def conclude(self) -> None:

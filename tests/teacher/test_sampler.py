@@ -322,6 +322,13 @@ def test_an_engine_of_which_nothing_comes_ends_the_run(
     assert len(engine.calls) < 30
 
 
+def test_replies_of_which_only_the_cut_ones_are_understood_end_the_run(ledger: Ledger) -> None:
+    engine = ScriptedEngine(by_index(CUT, UNCLEAR))
+    with pytest.raises(TeacherError, match=r"each of the first 20 problems \(finish_reason='done' is not known"):
+        sample_all(make_config(max_samples=2, concurrency=4), engine, ledger, problems(60))
+    assert len(engine.calls) < 60
+
+
 def test_a_few_refused_problems_that_come_first_end_nothing(ledger: Ledger) -> None:
     """Many samples of each, side by side: refused requests, but of six problems."""
     engine = ScriptedEngine(lost_on("0 1 2 3 4 5"))
