@@ -21,7 +21,7 @@ class Safety:
     {"category": name, "all": [[phrase, ...], ...]}."""
 
     name = "safety"
-    version = "1"
+    version = "2"
 
     def __init__(self, *, categories: list[str] | None = None, rules: list[dict[str, Any]] | None = None) -> None:
         found = read_rules(rules or ())
