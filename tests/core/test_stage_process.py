@@ -1,5 +1,6 @@
 """A stage in a process of its own: how it fails, how it is interrupted, and that nothing of it stays behind."""
 
+import errno
 import json
 import os
 import signal
@@ -191,6 +192,32 @@ def test_every_kind_of_failure_reaches_the_parent(
     else:
         assert json.loads(found.read_text())["kind"] == kind
         assert json.loads(found.read_text())["message"].startswith(str(message))
+
+
+@pytest.mark.parametrize(
+    "error", ["OSError(28, 'No space left on device')", "RuntimeError('Error while serializing: (os error 28)')"]
+)
+def test_a_full_disk_ends_a_child_without_a_word_and_reaches_the_parent(place: Place, error: str) -> None:
+    """Its log and its folder take nothing any more: /dev/full does as a full disk does."""
+    place.run.root.mkdir()
+    place.run.config.write_text(place.path.read_text())
+    command = [sys.executable, "-c", CHILD.format(error=error), str(place.run.root), "verify", "/dev/full"]
+    done = subprocess.run([*command, str(os.getpid())], env=child_environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (errno.ENOSPC, "", "")
+    assert not (place.run.stage("verify") / "error.json").exists()
+
+
+def test_a_full_disk_is_one_sentence(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def wait(self) -> int:
+            return errno.ENOSPC
+
+    monkeypatch.setattr(stages.subprocess, "Popen", Full)
+    with pytest.raises(RdistillError, match=r"no space left on .*run .*; free some, then run again") as caught:
+        stages._run_child(stages.BY_NAME["generate"], place.run, place.run.new_attempt(), None)
+    assert caught.value.exit_code == 4
 
 
 def test_a_child_that_cannot_even_start_is_one_sentence(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
