@@ -84,7 +84,10 @@ class TrainConfig(Section):
     ranks: Positive | None = None
     """Processes; null: one per GPU, on CPU two where there are two cores."""
     save_every: Annotated[int, Field(ge=0)] = 0
-    """Steps between checkpoints; 0 means only the final model."""
+    """Steps between checkpoints; 0: by time alone."""
+    save_every_s: Annotated[float, Field(ge=0)] = 600
+    """Seconds between checkpoints, as rank 0 counts them at the lines of metrics.jsonl; 0: none by time. A shorter
+    training has none."""
     log_every: Positive = 5
     """Steps between lines of metrics.jsonl."""
     report_to: list[Literal["tensorboard", "wandb", "trackio"]] = []

@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ from rdistill.run import sync_file, sync_folder, write_durable
 from rdistill.train.zero import read_settings
 
 # What may differ between a killed stage and the one that goes on.
-FREE = {"log_every", "save_every", "report_to"}
+FREE = {"log_every", "save_every", "save_every_s", "report_to"}
 KEEP = 2
+BYTES_A_WEIGHT = 20
+"""More than a checkpoint holds of a weight that is trained: itself twice, and AdamW's two moments, in float32."""
 MANIFEST = "MANIFEST.json"
 LATEST = "latest"
 
@@ -72,11 +75,33 @@ class SealCheckpoints(TrainerCallback):
 
     def __init__(self, trainer: Any, identity: str) -> None:
         self.trainer, self.identity = trainer, identity
+        self.since = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Stop while nothing is written yet if the next checkpoint would not fit."""
+        """Stop while nothing is written yet if the next checkpoint would not fit; take one where it is time for it."""
         if control.should_save:
             check_space(Path(args.output_dir))
+        elif control.should_log and state.global_step < state.max_steps:
+            control.should_save = self.is_time(Path(args.output_dir))
+
+    def is_time(self, folder: Path) -> bool:
+        """Whether `save_every_s` has passed by rank 0's clock, on every rank alike; all must call.
+
+        Nobody asked for these checkpoints by step, so where one would not fit, training goes on without it.
+        """
+        from accelerate.utils import broadcast_object_list
+
+        every, answer = self.trainer.settings.save_every_s, [False]
+        if not every:
+            return False
+        if self.trainer.is_world_process_zero() and time.monotonic() - self.since >= every:
+            self.since = time.monotonic()
+            needed = space_needed(folder) or first_size(self.trainer.model)
+            answer[0] = shutil.disk_usage(folder if folder.exists() else folder.parent).free >= needed
+            if not answer[0]:
+                _warn(f"{folder}: a checkpoint needs {needed / 1e9:.2f} GB; training goes on without: make room")
+        broadcast_object_list(answer)
+        return answer[0]
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.accelerator.wait_for_everyone()
@@ -90,6 +115,7 @@ class SealCheckpoints(TrainerCallback):
                     f"{folder}: the checkpoint of step {state.global_step} could not be written ({error}); older ones "
                     "are whole: make room and run again"
                 ) from None
+        self.since = time.monotonic()
 
 
 def seal(written: Path, step: int, identity: str) -> Path:
@@ -168,16 +194,23 @@ def validate(checkpoint: Path) -> dict[str, Any]:
 
 def check_space(folder: Path) -> None:
     """Raise TrainError unless twice the newest checkpoint's size is free; nothing is known before the first one."""
-    sealed = _sealed(folder)
-    if not sealed:
-        return
-    needed = 2 * sum(p.stat().st_size for p in sealed[0].rglob("*") if p.is_file())
-    free = shutil.disk_usage(folder).free
-    if free < needed:
+    needed = space_needed(folder)
+    if needed and (free := shutil.disk_usage(folder).free) < needed:
         raise TrainError(
             f"{folder}: {free / 1e9:.2f} GB free, the next checkpoint needs {needed / 1e9:.2f} GB to be safe; "
-            f"make room and run again, it goes on from {sealed[0].name}"
+            f"make room and run again, it goes on from {_sealed(folder)[0].name}"
         )
+
+
+def space_needed(folder: Path) -> int:
+    """Bytes that must be free before the next checkpoint: twice the newest one's; 0 before the first one."""
+    return sum(2 * p.stat().st_size for newest in _sealed(folder)[:1] for p in newest.rglob("*") if p.is_file())
+
+
+def first_size(model: Any) -> int:
+    """More bytes than a model's first checkpoint has; ZeRO-3 leaves a rank only parts of the parameters."""
+    sizes = ((getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in model.parameters())
+    return sum(number * (BYTES_A_WEIGHT if is_trained else 4) for number, is_trained in sizes)
 
 
 def keep_metrics(path: Path, checkpoint: Path | None) -> None:

@@ -77,6 +77,7 @@ EDITS: dict[str, tuple[Any, str | None]] = {
     "dpo.beta": (0.3, "dpo"),
     "dpo.enabled": (False, "dpo"),
     "dpo.save_every": (10, None),
+    "dpo.save_every_s": (60, None),
     "evaluate.limit": (10, "evaluate"),
     "evaluate.max_tokens.explain": (99, "evaluate"),
     "evaluate.models": (["base"], "evaluate"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from rdistill.config import SftConfig
 from rdistill.errors import TrainError
@@ -169,6 +170,34 @@ def test_a_disk_that_would_not_hold_two_more_stops_the_stage_before_it_writes(fo
     check_space(folder / "nothing saved yet")
 
 
+def test_a_checkpoint_is_due_by_time_where_it_fits(folder, monkeypatch, capsys):
+    clock, free = [0.0], [10**12]
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free[0]))
+    trainer = SimpleNamespace(
+        settings=SftConfig(), is_world_process_zero=lambda: True, model=torch.nn.Linear(10, 10), metrics_path=folder
+    )
+    args = SimpleNamespace(output_dir=str(folder))
+    seals = checkpoints.SealCheckpoints(trainer, "this")
+
+    def is_saved(at, step=3, log=True):
+        clock[0] = at
+        control = SimpleNamespace(should_save=False, should_log=log)
+        seals.on_step_end(args, SimpleNamespace(global_step=step, max_steps=9), control)
+        return control.should_save
+
+    assert not is_saved(599)
+    assert not is_saved(600, log=False), "a checkpoint ends at a line of the curve"
+    assert not is_saved(600, step=9), "the last step is the model itself"
+    assert is_saved(600)
+    assert not is_saved(1199)
+    free[0] = 1000
+    assert not is_saved(1200) and "training goes on without" in capsys.readouterr().err
+    trainer.settings = SftConfig(save_every_s=0)
+    assert not is_saved(10_000)
+    assert checkpoints.first_size(trainer.model) == 110 * 20
+
+
 def test_the_curve_is_cut_back_to_the_checkpoint(tmp_path):
     path = tmp_path / "metrics.jsonl"
     lines = [json.dumps({"step": n, "loss": 1.0}) + "\n" for n in (1, 2, 3, 4)]
@@ -194,7 +223,7 @@ def test_another_start_or_another_deepspeed_file_is_another_training(tmp_path):
         return training_identity(trainer, "sft", start)
 
     first = identity()
-    assert identity(save_every=7) == first
+    assert identity(save_every=7) == identity(save_every_s=5) == first
     changed = [identity(weights="another"), identity(stage=3), identity(learning_rate=1.0)]
     assert len({first, *changed}) == 4
 
