@@ -37,9 +37,9 @@ FOOT = """\
 ## What a change runs again
 
 A stage that is done runs again if a setting that shapes its output changed, or its data, models or verifiers did; so do
-the stages after it. It also runs again if a file that it left is missing or altered, or if requests of it had no reply; the
-stages after it then do where it made something else. These settings only change how fast a stage runs, or name places whose content is compared instead,
-and run nothing again:
+the stages after it. It also runs again if a file that it left is missing or altered, or if requests of it had no reply;
+the stages after it then do where it made something else. These settings only change how fast a stage runs, or name
+places whose content is compared instead, and run nothing again:
 
 """
 
