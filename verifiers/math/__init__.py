@@ -7,7 +7,8 @@ intervals item by item; and only what is left goes to math-verify and sympy, beh
 import re
 
 from rdistill.verifiers.math.compare import Outcome, compare, is_readable
-from rdistill.verifiers.math.extract import Ambiguous, agreed, final_answer, listed_boxes
+from rdistill.verifiers.math.declared import Ambiguous
+from rdistill.verifiers.math.extract import agreed, final_answer, listed_boxes
 
 from rdistill.answers import normalise_reasoning
 from rdistill.records import Problem, Reason, Sample, Verdict
@@ -30,7 +31,7 @@ class Math:
     "the answer is", or the last number. `gold` is a number or text, LaTeX allowed."""
 
     name = "math"
-    version = "6"
+    version = "7"
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict

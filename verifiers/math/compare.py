@@ -3,8 +3,9 @@
 import re
 from enum import Enum, auto
 
-from rdistill.verifiers.math import symbolic, texts
+from rdistill.verifiers.math import symbolic, texts, values
 from rdistill.verifiers.math.clean import clean, squash
+from rdistill.verifiers.math.declared import NEGATIONS
 from rdistill.verifiers.math.intervals import is_condition, read_range
 from rdistill.verifiers.math.number import Quantity
 from rdistill.verifiers.math.parts import (
@@ -19,6 +20,7 @@ from rdistill.verifiers.math.parts import (
 )
 from rdistill.verifiers.math.quantity import parse_quantity, same_quantity
 from rdistill.verifiers.math.relations import say_the_same
+from rdistill.verifiers.math.sets import same_sets
 from rdistill.verifiers.math.spelling import COMBINATIONS
 from rdistill.verifiers.math.texts import has_words, is_words, same_words
 from rdistill.verifiers.math.units import factors
@@ -36,7 +38,7 @@ BOUND = re.compile(
 )
 """What turns the number after it into a limit or a guess."""
 UNSURE = re.compile(
-    r"[+*^\\<>?]|\b(?:not|wrong|incorrect|cannot|maybe|perhaps|possibly|probably|I (?:think|guess))\b|n't\b"
+    rf"[+*^\\<>?]|{NEGATIONS}|\b(?:wrong|incorrect|maybe|perhaps|possibly|probably|I (?:think|guess))\b"
     r"|[0-9]-?ish\b|\bat (?:the )?(?:least|most)$",
     re.IGNORECASE,
 )
@@ -73,6 +75,8 @@ def compare(gold: str, answer: str) -> Outcome:
         return Outcome.DIFFERENT  # AB:CD = 2 is not CD:AB = 2
     if names_differ(left, right):
         return Outcome.DIFFERENT  # x = 5 is not y = 5
+    if "=" in right and squash(left) != squash(right) and values.is_false_chain(right):
+        return Outcome.DIFFERENT  # 7 + 1 = 42 is not 42
     bare_left, bare_right = strip_prefix(left), strip_prefix(right)
     if "=" in left and "=" in right and renamed(left, right, bare_left, bare_right):
         return compare_clean(left, right)
@@ -120,9 +124,16 @@ def compare_clean(gold: str, answer: str) -> Outcome:
     if (letters := texts.choices(gold)) and (
         (other := texts.choices(answer) or texts.small_choice(answer)) or len(gold) <= len(letters) + 2
     ):
-        return _decided(other == letters)
+        return _decided(other == letters or (not other and values.agree(gold, answer)))
     if (same := texts.same_special(gold, answer)) is not None:
         return _decided(same)
+    if same_sets(gold, answer):
+        return Outcome.EQUAL
+    outcome = first_outcome(gold, answer)
+    return Outcome.EQUAL if outcome is not Outcome.EQUAL and values.agree(gold, answer) else outcome
+
+
+def first_outcome(gold: str, answer: str) -> Outcome:
     for decide in (compare_ratios, compare_relations, compare_groups, compare_words):
         if (outcome := decide(gold, answer)) is not None:
             return outcome

@@ -3,25 +3,24 @@
 import re
 
 from rdistill.verifiers.math.clean import clean, squash
+from rdistill.verifiers.math.declared import (
+    MAX_DECLARED,
+    MAX_WHOLE,
+    Ambiguous,
+    check_last_word,
+    check_not_disowned,
+    declared_answers,
+)
 from rdistill.verifiers.math.number import DECIMAL
-from rdistill.verifiers.math.parts import RATIO_NAME
 from rdistill.verifiers.math.quantity import parse_quantity, same_quantity
 
-MAX_WHOLE = 300
-MAX_DECLARED = 20
 TAIL_LINES = 3
-PHRASES = ("answer is", "answer:", "answer =", "answers are", "answer**:", "answer:**", "result is")
-LINE_STARTS = ("a:", "ans:", "result:")
 NUMBER = re.compile(
     rf"(?<![\w.,])(?:(?<![-+*/^)\w])-\s?)?(?:US\$|[$€£])?\s?(?:(?<=[$€£])-)?{DECIMAL}(?:\s?/\s?[0-9]+(?!\w|\.[0-9]))?(?:\s?\\?%)?"
 )
+SIGNED = re.compile(r"-?[0-9.]*[0-9]")
 MATHS = re.compile(r"(?:\$\$?|\\\(|\\\[)([^$]{1,300}?)(?:\$\$?|\\\)|\\\])")
 LISTED = re.compile(r"\s*(?:,|;|and|or|,\s*and|,\s*or)\s*")
-SENTENCE_END = re.compile(r"[.!](?:\s|$)")
-PHRASE_AGAIN = re.compile(
-    r"(?:the|so|thus|hence|therefore|my|our|final|correct|\W)*(?:answer is|answer:|answers are)", re.IGNORECASE
-)
-"""What follows "Final answer:" where it only leads to another "the answer is"."""
 BETWEEN_BOXES = re.compile(r"(?:\s|\$|,|;|or\b|and\b|\\q?quad|\\[,;:()\[\] ]|\\text\s*\{\s*(?:or|and|,)?\s*\})*")
 LIST_WORD = re.compile(r",|;|or|and")
 MAX_BETWEEN = 40
@@ -31,30 +30,41 @@ BARE_BOX = re.compile(r"\\(?:boxed|fbox)\s+(-?[0-9]+(?:[.,][0-9]+)*|[A-Za-z](?![
 FORMULA = re.compile(r"\\|\$\$|[<>]")
 FOLLOWS = re.compile(r"\b(?:so|then|therefore|thus|hence|which|leaving|left|means|total|[+*/])\b", re.IGNORECASE)
 HEDGE = re.compile(r"\b(?:or|either|alternatively|maybe|perhaps|possibly)\b", re.IGNORECASE)
-
-
-DENIED = re.compile(r"(?:\b(?:not|never|cannot)|n't)(?: be| equal(?: to)?| exactly)?\W*$", re.IGNORECASE)
-
-
-class Ambiguous(Exception):
-    """The reply offers more than one final answer."""
+ALIGNED = re.compile(r"\\begin\{(align|gather|equation|eqnarray)\*?\}(.{1,2000}?)\\end\{\1\*?\}[\s.$]*$", re.DOTALL)
 
 
 def final_answer(text: str, gold: str, *, declared: bool) -> str | None:
     """The last box, else what follows "the answer is", else (declared) the text itself, else the last number.
 
-    Raises: Ambiguous if boxes or phrases disagree, or the last line hedges.
+    Raises: Ambiguous if boxes or phrases disagree, the last line hedges, or the answer is disowned.
     """
+    text = BARE_BOX.sub(r"\\boxed{\1}", text)
     if found := agreed(listed_boxes(text) or tagged(text), "boxes"):
+        spans = _box_spans(text)
+        start, _, end = spans[-1] if spans else (text.rfind("<answer>"), 0, text.rfind("</answer>"))
+        check_last_word(text, start, end, lambda later: _repeats(later, found))
         return found
     if not declared or len(text) > MAX_WHOLE:
         text = text.strip()
-        if found := agreed(phrases(text), "declared answers"):
+        if found := agreed(declared_answers(text), "declared answers"):
+            check_not_disowned(text, start := text.rfind(found), start + len(found))
+            return found
+        if not declared and (found := last_aligned(text)):
             return found
         if not declared and len(text) <= MAX_WHOLE and "\n" not in text and whole_fits(text, gold):
             return text
         return text if declared else last_number(text, gold)
-    return phrases(text)[-1:][0] if phrases(text) else text
+    return agreed(declared_answers(text), "declared answers") or text
+
+
+def _repeats(later: str, found: str) -> bool:
+    """Whether what is declared after a box stands in it, words around it or not, or lists the same numbers."""
+    numbers = [SIGNED.findall(text) for text in (later, found)]
+    return (
+        alike(later, found)
+        or bool(re.search(rf"(?<![\w.]){re.escape(found)}(?![\w.])", later))
+        or (len(numbers[0]) > 1 and numbers[0] == numbers[1])
+    )
 
 
 def agreed(found: list[str], what: str) -> str | None:
@@ -127,39 +137,16 @@ def _box_spans(text: str) -> list[tuple[int, int, int]]:
 
 
 def tagged(text: str) -> list[str]:
-    """What stands in the last <answer> tags."""
-    head, tag, _ = text.rpartition("</answer>")
-    inner = head.rpartition("<answer>") if tag else ("", "", "")
-    return [inner[2].strip()] if inner[1] else []
+    """What stands in <answer> tags."""
+    heads = [part.rpartition("<answer>") for part in text.split("</answer>")[:-1]]
+    return [inner.strip() for _, tag, inner in heads if tag and inner.strip()]
 
 
-def phrases(text: str) -> list[str]:
-    """What follows "the answer is", "Answer:", or "A:" at the start of a line."""
-    lower = text.lower() if text.isascii() else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
-    spots: list[int] = []
-    for phrase in PHRASES:
-        at = len(lower)
-        for _ in range(MAX_DECLARED + 1):
-            if (at := lower.rfind(phrase, 0, at)) < 0:
-                break
-            spots.append(at + len(phrase))
-    start = 0
-    for line in lower.split("\n"):
-        for mark in LINE_STARTS:
-            if line.startswith(mark) and not RATIO_NAME.match(line):
-                spots.append(start + len(mark))
-        start += len(line) + 1
-    answers = [_sentence(text, spot) for spot in sorted(set(spots))[-MAX_DECLARED - 1 :]]
-    return [a for a in answers if a and not PHRASE_AGAIN.match(a)]
-
-
-def _sentence(text: str, start: int) -> str:
-    """The rest of the sentence; of the next line, where the phrase ended its own."""
-    tail = text[start : start + 2 * MAX_WHOLE].lstrip(" :=*\t")
-    line = tail.lstrip("\n").split("\n", 1)[0]
-    if end := SENTENCE_END.search(line):
-        line = line[: end.start()]
-    return line.strip().strip("*").strip()
+def last_aligned(text: str) -> str | None:
+    """The last row of the environment that ends a text."""
+    start = text.rfind("\\begin{")
+    match = ALIGNED.match(text, start) if start >= 0 else None
+    return match[2].strip().removesuffix("\\\\").rpartition("\\\\")[2].replace("&", "").strip() if match else None
 
 
 def whole_fits(text: str, gold: str) -> bool:
@@ -197,8 +184,7 @@ def last_number(text: str, gold: str) -> str | None:
         numbers = [m[0].strip() for m in matches]
         if not numbers:
             continue
-        if DENIED.search(line, max(0, matches[-1].start() - MAX_BETWEEN), matches[-1].start()):
-            raise Ambiguous(f"the last line says what it is not: {numbers[-1]!r}")
+        check_not_disowned(line, *matches[-1].span())
         formulas = [m for m in MATHS.finditer(line) if FORMULA.search(m[0])]
         if formulas and not re.search(r"[0-9]", line[formulas[-1].end() :]):
             return formulas[-1][1].strip()

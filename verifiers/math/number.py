@@ -39,7 +39,7 @@ LETTER_SCALES = {"K": 1000, "M": 10**6, "B": 10**9}
 SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 NOT_UNIT_WORDS = """
 or and to plus minus times than not over wrong incorrect no mod pi i e sin cos tan ln log exp sqrt if but
-least most probably ish
+least most probably ish isn wasn nicht pas kein
 """
 NOT_UNITS = frozenset(NOT_UNIT_WORDS.split()) | SMALL.keys()
 
@@ -119,7 +119,7 @@ def _parse_unit(rest: str, spaced: bool, currency: str | None) -> tuple[str, Fra
     if rest:
         if len(rest) > MAX_REST or not UNIT.fullmatch(rest):
             return None
-        words = [w.strip(".") for w in re.split(r"[ -]+", rest) if w.strip(".")]
+        words = [w.strip(".") for w in re.split(r"[ '-]+", rest) if w.strip(".")]
         if words and words[0].lower() in SCALES:
             scale = Fraction(SCALES[words.pop(0).lower()])
             spaced = True
