@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from rdistill.strict_json import loads_strict
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
+KEYS = {"name", "arguments", "id", "type"}
+"""Of a call; only its name has to be there, the last two say nothing."""
 MAX_CALLS = 32
 
 
@@ -56,7 +58,7 @@ def with_tags(text: str) -> str:
 
     Qwen2.5-Coder-0.5B never writes the token <tool_call>, however often its prompt does.
     """
-    if OPEN in text or CLOSE in text or not text.lstrip().startswith("{"):
+    if OPEN in text or CLOSE in text or not text.lstrip().startswith("{") or '"arguments"' not in text:
         return text
     try:
         _read_call(text)
@@ -75,12 +77,13 @@ def _read_call(text: str) -> tuple[str, dict[str, Any]]:
         call = loads_strict(text)
     except ValueError as error:
         raise ToolCallError(f"tool call: {error}") from None
-    if not isinstance(call, dict) or set(call) != {"name", "arguments"}:
+    if not isinstance(call, dict) or "name" not in call or not call.keys() <= KEYS:
         got = sorted(call)[:5] if isinstance(call, dict) else type(call).__name__
         raise ToolCallError(f'tool call: expected an object with "name" and "arguments", got {got}')
-    if not isinstance(call["name"], str) or not isinstance(call["arguments"], dict):
+    name, arguments = call["name"], call.get("arguments", {})
+    if not isinstance(name, str) or not isinstance(arguments, dict):
         raise ToolCallError('tool call: "name" must be a string and "arguments" an object')
-    return call["name"], call["arguments"]
+    return name, arguments
 
 
 def _refuse_stray_close(text: str, start: int, end: int) -> None:

@@ -100,7 +100,8 @@ def test_a_trace_runs_its_calls_and_keeps_every_turn() -> None:
 @pytest.mark.parametrize(
     ("call", "part"),
     [
-        ('<tool_call>{"name": "calculator"}', "error: tool call: expected"),
+        ('<tool_call>{"tool": "calculator"}', "error: tool call: expected"),
+        ('<tool_call>{"name": "calculator"}', "error: "),
         ('<tool_call>{"name": "rm", "arguments": {}}', "error: no tool 'rm'; there is calculator"),
         ('<tool_call>{"name": "calculator", "arguments": {"expression": "1/0"}}', "error: division by zero"),
         ("<tool_call>not json", "error: tool call: not JSON"),

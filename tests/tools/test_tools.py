@@ -127,15 +127,21 @@ def test_tags_inside_strings_do_not_end_a_call():
     assert parse_tool_calls("no call <tool> here") == []
 
 
+@pytest.mark.parametrize("call", ['{"name": "a"}', '{"id": "1", "type": "function", "name": "a", "arguments": {}}'])
+def test_a_call_without_arguments_and_one_with_an_id_are_read(call):
+    assert [c[:2] for c in parse_tool_calls(f"<tool_call>{call}</tool_call>")] == [("a", {})]
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "<tool_call>", "</tool_call>", "<tool_call>{}</tool_call>", "<tool_call>[]</tool_call>",
         "<tool_call></tool_call>",
-        '<tool_call>{"name": "a", "name": "b", "arguments": {}}</tool_call>', '<tool_call>{"name": "a"}</tool_call>',
+        '<tool_call>{"name": "a", "name": "b", "arguments": {}}</tool_call>',
+        '<tool_call>{"name": "a", "arguments": null}</tool_call>', '<tool_call>{"arguments": {}}</tool_call>',
         '<tool_call>{"name": "a", "arguments": "{}"}</tool_call>',
         '<tool_call>{"name": 1, "arguments": {}}</tool_call>',
-        '<tool_call>{"name": "a", "arguments": {}, "id": 1}</tool_call>',
+        '<tool_call>{"name": "a", "arguments": {}, "x": 1}</tool_call>',
         '<tool_call>{"name": "a", "arguments": {"x": NaN}}</tool_call>',
         '<tool_call>{"name": "a", "arguments": {"x": 1e999}}</tool_call>',
         '<tool_call>{"name": "a", "arguments": {"x": ' + "9" * 5000 + "}}</tool_call>",
