@@ -265,7 +265,7 @@ def test_a_model_that_refuses_everything_is_not_measured(run: RunFolder, monkeyp
         return ScriptedEngine(lambda m, r: Reply("", "refused", "no system role"))
 
     monkeypatch.setattr(engines, "start_vllm", start)
-    with pytest.raises(TeacherError, match=r"no reply to all 10 requests \(no system role\)"):
+    with pytest.raises(TeacherError, match=r"no reply of use to all 10 requests \(no system role\)"):
         evaluate(run, make_config(evaluate={"models": ["base"], "modes": ["direct"]}))
 
 
