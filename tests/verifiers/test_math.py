@@ -142,6 +142,15 @@ def test_a_long_blank_costs_nothing():
         ("1:2:3", "1:" * 1999 + "1"),
         ("a:b:c = 1:2:3", "a : " * 999 + "a"),
         ("x = 5", "y = " + "5 at least " * 350),
+        ("x", "-" * 290 + "x"),
+        ("x", "x^" * 140 + "x"),
+        ("x", "|" * 6 + "x" + "|" * 200),
+        ("x", "1+" * 140 + "x"),
+        ("n", r"\sum_{a=1}^{99} \sum_{b=1}^{99} \sum_{c=1}^{99} a"),
+        ("9^9", "9^(9^(9^(9^9)))"),
+        ("A", "(A ∪ B)" + "'" * 200),
+        ("1", "<answer>" * 500),
+        ("1", "<1,2>+" * 200),
     ],
 )
 def test_relations_and_signs_neither_raise_nor_last(make, gold, answer):

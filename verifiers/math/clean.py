@@ -33,8 +33,10 @@ INEQUALITY = re.compile(r"[<>≤≥]|\\[lg](?:eq?|t)(?![a-z])")
 """One on each line: a list."""
 INVISIBLE = re.compile(r"\{([^{}\\]+)\}")
 """Braces of LaTeX around all of a formula, which nobody sees: ${2, 5}$ shows 2, 5."""
-VECTOR = re.compile(r"([-+]?[0-9./ ]{0,12}\*? *)<([^<>=|]{1,80},[^<>=|]{1,80})>( *[/*] *[0-9./]{1,12})?")
-"""2<1,2,3>, <3,4>/5: no inequality."""
+VECTOR = re.compile(r"<([^<>=|]{1,80},[^<>=|]{1,80})>")
+SCALED = rf"[-+]?[0-9./ ]{{0,12}}\*? *{VECTOR.pattern}"
+VECTORS = re.compile(rf"\|?{SCALED}(?: *[-+] *{SCALED}){{0,3}}( *[/*] *[0-9./]{{1,12}})?\|?")
+"""2<1,2,3>, <3,4>/5, <1,2> + <0,1>: no inequality."""
 LOOSE_SPACE = re.compile(r"(?<![0-9]) | (?![0-9])")
 ROW_END, DOLLAR = "\ue000", "\ue001"  # private characters, which answers with a meaning never hold
 ROW_SPACE = re.compile(ROW_END + r"\s*\[[0-9. ]+(?:pt|em|ex|mm|cm)\]")
@@ -117,8 +119,8 @@ def _clean(text: str) -> str | None:
         text = LETTERS.sub(r"\1", TEXT_COMMAND.sub(r" \1 ", text)).replace(" ^", "^")
         text = unwrap(_plain_arrays(UNIT_FRACTION.sub(r"\1/\2", text)).replace(ROW_END, "\\\\"))
     text = INLINE_MATHS.sub(r"\1", text).strip() if "$" in text and text.count("$") % 2 == 0 else text
-    if ">" in text and (match := VECTOR.fullmatch(text)):
-        text = f"{match[1]}({match[2]}){match[3] or ''}"
+    if ">" in text and VECTORS.fullmatch(text):
+        text = VECTOR.sub(r"(\1)", text)
     return GLUED.sub(r" \1 ", text)
 
 

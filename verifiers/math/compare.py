@@ -70,6 +70,8 @@ def compare(gold: str, answer: str) -> Outcome:
         return Outcome.TOO_COMPLEX
     if not right:
         return Outcome.UNREADABLE
+    if same_sets(left, right):
+        return Outcome.EQUAL
     ratios = [squash(m[1]) for text in (left, right) if (m := RATIO_NAME.match(text))]
     if len(ratios) == 2 and ratios[0] != ratios[1]:
         return Outcome.DIFFERENT  # AB:CD = 2 is not CD:AB = 2
@@ -127,8 +129,6 @@ def compare_clean(gold: str, answer: str) -> Outcome:
         return _decided(other == letters or (not other and values.agree(gold, answer)))
     if (same := texts.same_special(gold, answer)) is not None:
         return _decided(same)
-    if same_sets(gold, answer):
-        return Outcome.EQUAL
     outcome = first_outcome(gold, answer)
     return Outcome.EQUAL if outcome is not Outcome.EQUAL and values.agree(gold, answer) else outcome
 

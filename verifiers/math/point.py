@@ -10,10 +10,16 @@ from rdistill.verifiers import load_heavy
 DIGITS, INTEGRAL_DIGITS, MAX_STEPS, MAX_TERMS, MAX_BITS = 80, 30, 40_000, 200, 20_000
 SAME_INTEGRALS, TOO_SMALL = 1e-12, 1e-40
 """How sure an integral has to be, relative; and no factor is so small that it could be taken for a zero rounded."""
-MAX_ARGUMENT = {"factorial": 1000, "gamma": 1000, "binomial": 1000, "zeta": 50} | dict.fromkeys(
-    ("exp", "sinh", "cosh", "sech", "csch"), 5000
-)
+MAX_ARGUMENT = {
+    "factorial": 1000,
+    "gamma": 1000,
+    "binomial": 1000,
+    "ff": 1000,
+    "root": 1000,
+    "zeta": 50,
+} | dict.fromkeys(("exp", "sinh", "cosh", "sech", "csch"), 5000)
 MAX_OTHER_ARGUMENT = 1e15
+OF_TWO = ("binomial", "ff", "root")
 
 
 class NoValue(Exception):
@@ -88,6 +94,8 @@ class Point:
         if isinstance(a, list) or isinstance(b, list):
             return self._vectors(kind, a, b)
         if kind == "^":
+            if self.is_integrand and a == self.context.e and self.context.re(b) < -MAX_BITS / 4:
+                return self.context.zero
             if abs(b) * max(1, abs(self._bits(a))) > MAX_BITS:
                 raise NoValue
             self.is_outside |= not self.context.isint(b) and not (self.context.im(a) == 0 and self.context.re(a) >= 0)
@@ -107,13 +115,24 @@ class Point:
         raise NoValue
 
     def _call(self, function: str, arguments: list[Any]) -> Any:
-        if len(arguments) != (2 if function == "binomial" else 1):
-            raise NoValue
+        if function == "fabs" and len(arguments) == 1 and isinstance(arguments[0], list):
+            return self.context.norm(arguments[0])
         if any(isinstance(a, list) or abs(a) > MAX_ARGUMENT.get(function, MAX_OTHER_ARGUMENT) for a in arguments):
             raise NoValue
-        found = getattr(self.context, function)(*arguments)
+        found = self._applied(function, arguments)
         self.is_outside |= all(self.context.im(a) == 0 for a in arguments) and self.context.im(found) != 0
         return found
+
+    def _applied(self, function: str, arguments: list[Any]) -> Any:
+        if function in ("min", "max"):
+            return min(arguments) if function == "min" else max(arguments)
+        if function == "log2" or (function == "ln" and len(arguments) == 2):
+            return self.context.log(arguments[0], arguments[1] if function == "ln" else 2)
+        if function == "mod" and len(arguments) == 2:
+            return self.context.fmod(*arguments)
+        if len(arguments) != (2 if function in OF_TWO else 1):
+            raise NoValue
+        return getattr(self.context, function)(*arguments)
 
     def _bound(self, kind: str, name: str, low: Node, high: Node, body: Node) -> Any:
         """A sum, product or integral."""

@@ -16,10 +16,13 @@ from rdistill.verifiers.math.values import constant
 Element = dict[str, bool] | int
 Contains = Callable[[Element], bool]
 
-OPERATOR = re.compile(r"\\cup|\\cap|\\setminus|\\complement|[])}'] *U *[\[({]|[A-Z] *(?:'|\^ *(?:\{ *[cC] *\}|c))")
+MINUS = re.compile(r"(?<=[])}])\s*-\s*(?=[\[({])|(?<=\bR)\s*-\s*(?=\{)")
+"""Between sets, where a square bracket or brace shows that these are no vectors."""
+LOGIC = {"\\neg": "¬", "\\lnot": "¬", "∨": "\\cup ", "\\lor": "\\cup ", "\\vee": "\\cup ", "∧": "\\cap "}
+OPERATOR = re.compile(r"\\cup|\\cap|\\setminus|¬|[])}'] *U *[\[({]|[A-Z] *(?:'|\^ *(?:\{ *[cC] *\}|c))")
 TOKEN = re.compile(
     r"\s*(?:(\\cup|\\cap|\\setminus|U(?=\s*[\[({]))|('|\^\s*(?:\{\s*[cC]\s*\}|[cC]))|([A-Z])(?![A-Za-z])"
-    r"|(\\emptyset|\\mathbb\{R\}|\{[^{}]*\})|([(\[])([^,()\[\]]+),([^,()\[\]]+)([)\]])|([()]))\s*"
+    r"|(\\emptyset|\\mathbb\{R\}|\{[^{}]*\})|([(\[])([^,()\[\]]+),([^,()\[\]]+)([)\]])|([()¬]))\s*"
 )
 RELATIONS = {"⊇": "⊆", "⊃": "⊂", "⊉": "⊈", "⊅": "⊄", "∋": "∈", "∌": "∉", "\\supseteq": "\\subseteq", "\\supset":
              "\\subset", "\\nsupseteq": "\\nsubseteq", "\\ni": "\\in", "\\not\\supset": "\\not\\subset"}  # fmt: skip
@@ -37,11 +40,19 @@ def same_sets(gold: str, answer: str) -> bool:
     """Whether both are expressions of sets, one at least with an operator, for the same set; or such a relation."""
     if max(len(gold), len(answer)) > MAX_CHARS:
         return False
+    gold, answer = (_plain(text) for text in (gold, answer))
     relations = [_relation(text) for text in (gold, answer)]
     if all(relations):
         (low, sign, high), (other_low, other_sign, other_high) = relations  # type: ignore[misc]
         return sign == other_sign and _are_same(low, other_low) and _are_same(high, other_high)
     return bool(OPERATOR.search(gold) or OPERATOR.search(answer)) and _same(gold, answer)
+
+
+def _plain(text: str) -> str:
+    """With logical signs and minus as operators of sets."""
+    for sign, operator in LOGIC.items():
+        text = text.replace(sign, operator)
+    return MINUS.sub(r" \\setminus ", text) if set("[]{") & set(text) else text
 
 
 def _relation(text: str) -> tuple[str, str, str] | None:
@@ -68,6 +79,7 @@ def _same(gold: str, answer: str) -> bool:
         left, right = _Reader(gold, names, ends).read(), _Reader(answer, names, ends).read()
     except (Unreadable, NoValue):
         return False
+    names -= {"R"} if ends else set()  # the real numbers, beside intervals
     if bool(names) is bool(ends) or len(names) > MAX_SETS or len(ends) > MAX_ENDS:
         return False
     return all(left(element) == right(element) for element in _elements(sorted(names), sorted(ends)))
@@ -124,6 +136,8 @@ class _Reader:
             found = self.listed(listed)
         elif left:
             found = self.interval(left, self.end(low), self.end(high), right)
+        elif bracket == "¬":
+            return _complement(self.term())
         elif bracket == "(":
             found = self.union()
             if self.next()[8] != ")":
@@ -137,7 +151,7 @@ class _Reader:
 
     def named(self, name: str) -> Contains:
         self.names.add(name)
-        return lambda element: isinstance(element, dict) and element[name]
+        return lambda element: element[name] if isinstance(element, dict) else name == "R"
 
     def listed(self, text: str) -> Contains:
         if text == "\\mathbb{R}":

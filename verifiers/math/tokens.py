@@ -27,6 +27,9 @@ FUNCTIONS |= {
     "cosec": "csc",
     "binom": "binomial",
 }
+FUNCTIONS |= {name: "binomial" for name in ("binomial", "nCr", "choose")}
+FUNCTIONS |= {name: name for name in ("mod", "min", "max", "cbrt", "log2")}
+FUNCTIONS |= {"nPr": "ff", "fact": "factorial", "nthroot": "root"}
 GREEK_NAMES = """
 alpha beta gamma delta epsilon varepsilon zeta eta theta kappa lambda mu nu xi rho sigma tau phi varphi chi psi omega
 Gamma Delta Theta Lambda Sigma Phi Psi Omega
@@ -34,7 +37,8 @@ Gamma Delta Theta Lambda Sigma Phi Psi Omega
 GREEK = frozenset(GREEK_NAMES.split())
 CONSTANTS = ("pi", "infty")
 TOKEN = re.compile(
-    r"\s*(?:([0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3}(?![0-9.]))?|\.[0-9]+)|(\\[A-Za-z]+)|(log10|[A-Za-z]+)|(\*\*|[-+*/^_!|()\[\]{},=]))"
+    r"\s*(?:([0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3}(?![0-9.]))?|\.[0-9]+)"
+    r"|(\\[A-Za-z]+)|(log10|log2|[A-Za-z]+)|(\*\*|[-+*/^_!|()\[\]{},=]))"
 )
 SHORT_FRACTION = re.compile(r"\\frac\s*([0-9])\s*([0-9])")
 

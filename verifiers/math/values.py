@@ -32,7 +32,7 @@ POINTS = (
 )
 COUNTS = (4, 7, 3, 9, 5, 8, 2, 6, 11, 10)
 """Values of a letter that a sum runs to."""
-OF_NUMBERS_ONLY = frozenset(("floor", "ceil", "re", "im", "arg", "conj", "sign", "zeta"))
+OF_NUMBERS_ONLY = frozenset(("floor", "ceil", "re", "im", "arg", "conj", "sign", "zeta", "mod", "min", "max"))
 """Two formulas with these may differ between the points."""
 FUNCTION_WORD = re.compile(r"(?<![A-Za-z])(?:" + "|".join((*FUNCTIONS, *GREEK)) + r")(?![A-Za-z])")
 LN, LOG = re.compile(r"(?<![A-Za-z])ln(?![A-Za-z])"), re.compile(r"(?<![A-Za-z])log(?![A-Za-z0-9]|\s*_)")
@@ -43,7 +43,7 @@ CURRENCY = re.compile(r"\\?[$€£]")
 def agree(gold: str, answer: str) -> bool:
     """Whether both can be read and have the same values, or are equations whose sides differ in proportion."""
     texts = (gold, answer)
-    if any(has_words(FUNCTION_WORD.sub(" ", text)) for text in texts):
+    if any("\\" not in text and has_words(FUNCTION_WORD.sub(" ", text)) for text in texts):
         return False
     if LOG.search(gold + answer) and LN.search(gold + answer):
         return False  # whether log is ln depends on the writer
