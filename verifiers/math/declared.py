@@ -38,7 +38,8 @@ WRONG = (
     r"|old|falsche|неверный|неправильный)\b|错误的?|错的|不正确的?"
 )
 DISOWNED = re.compile(
-    rf"(?:(?:{NEGATIONS}|\bno\b)\s*(?:be\s+)?(?:{WHOSE}\s+)?(?:{KIND}\s+)*|(?:{WRONG})\s*(?:final\s+)?)$", re.IGNORECASE
+    rf"(?:(?:{NEGATIONS}|\bno\b)\s*(?:be\s+)?(?:{WHOSE}\s+)?(?:{KIND}\s+|最终的?|正确的?)*|(?:{WRONG})\s*(?:final\s+)?)$",
+    re.IGNORECASE,
 )
 """Just before "answer is"."""
 DENIED = re.compile(

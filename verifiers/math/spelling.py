@@ -13,6 +13,10 @@ HEAVY = re.compile(
 )
 NUMBER = re.compile(r"[0-9]+")
 FACTORIAL = re.compile(r"(?<![0-9.)}A-Za-z])([0-9]{1,2})!(?!!)")
+TOUCHING = re.compile(
+    r"((?<![\w.^_}])[0-9]+(?:\.[0-9]+)?(?=\(|\\left\()|\\[dt]?frac\{[^{}]*\}\{[^{}]*\}(?=\s*\\[dt]?frac))"
+)
+IMPROPER = re.compile(r"(?<![\w.^_}])([0-9]+)\s*(\\[dt]?frac\{([0-9]{1,9})\}\{([0-9]{1,9})\})")
 BINOMIAL = re.compile(r"\\binom\s*\{([0-9]{1,2})\}\s*\{([0-9]{1,2})\}|\\binom\s*([0-9])\s*([0-9])(?![0-9])")
 LETTER_BINOMIAL = re.compile(r"\\binom\s*\{([^{}!]{1,20})\}\s*\{([0-9])\}")
 LETTER_FACTORIAL = re.compile(r"(?<![A-Za-z])([a-z])!(?!!)")
@@ -131,7 +135,9 @@ def _product(top: str, bottom: int) -> str:
 def to_latex(text: str) -> str:
     """sqrt(2)*pi as LaTeX."""
     text = text.replace("**", "^").replace("*", "\\cdot ").replace("\\div", "/")
-    text = text.replace(")(", ")\\cdot(")  # (6)(7) would be read as a mixed number
+    # (6)(7), 6(7), 1/1 41/1 and 6 42/1 would be read as mixed numbers.
+    text = TOUCHING.sub(r"\1\\cdot ", text.replace(")(", ")\\cdot("))
+    text = IMPROPER.sub(lambda m: f"{m[1]}\\cdot {m[2]}" if int(m[3]) >= int(m[4]) else m[0], text)
     text = DEGREES.sub(r"{(\1\\cdot\\frac{\\pi}{180})}", text)
     text = re.sub(r"\^(-(?:[0-9]+|[A-Za-z]))", r"^{\1}", text)
     text = BARE_GREEK.sub(r"\\\1{\2}", PLAIN.sub(r"\\\1 ", ARC.sub("arc", text)))
