@@ -47,6 +47,29 @@ def damaged_output(run: RunFolder, stage: str, manifest: dict[str, Any] | None) 
     return None
 
 
+def why_stale(run: RunFolder, stage: str) -> str | None:
+    """Why what a stage left is not of the stages before it as they are now, by the manifests alone; None if it is."""
+    manifest = run.read_manifest(stage)
+    if manifest is None:
+        return f"stage {stage} is not done"
+    for name, known in (manifest.get("inputs") or {}).items():
+        if known is None and run.read_manifest(name) is None:
+            continue  # trained by hand, on data that no stage made
+        if deeper := why_stale(run, name):
+            return deeper
+        if is_input_changed(run, manifest, name):
+            return f"stage {name} ran again after stage {stage}"
+    return None
+
+
+def is_input_changed(run: RunFolder, manifest: dict[str, Any], name: str) -> bool:
+    """Whether stage `name` was done with other settings, or made something else, than when the manifest was written."""
+    now = run.read_manifest(name) or {}
+    read = (manifest.get("read") or {}).get(name)
+    is_same = (manifest.get("inputs") or {}).get(name) == now.get("fingerprint")
+    return not is_same or read not in (None, now.get("made"))
+
+
 def check_sealed(run: RunFolder, path: Path) -> None:
     """Raise DataError if a sealed training set has other bytes than the stage wrote; without a manifest all pass."""
     name = str(path.relative_to(run.root))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rdistill.config import Config, SandboxConfig, StudentConfig, VllmConfig
 from rdistill.errors import DataError
+from rdistill.outputs import is_input_changed, why_stale
 from rdistill.records import Record, StudentMode
 from rdistill.run import RunFolder, write_durable
 
@@ -56,16 +57,22 @@ def find_student(run_or_model: str) -> tuple[str, Card]:
     """The model to serve and its card, from a run's folder (its last trained model), a model folder, or a model id.
 
     A DPO model counts if it was trained from the SFT model that is there now.
+    Raises: DataError for a run without a student, or with one of other data than it holds now.
     """
     folder = Path(run_or_model)
     if not folder.is_dir():
         return run_or_model, read_card(folder)
     run = RunFolder(folder)
     if run.ledger.exists():
-        sft, dpo = (run.read_manifest(stage) or {} for stage in ("sft", "dpo"))
-        is_current = dpo.get("inputs", {}).get("sft") == sft.get("fingerprint")
-        for stage in ("dpo", "sft") if is_current else ("sft",):
-            if (run.model(stage) / CARD).exists():
-                return str(run.model(stage)), read_card(run.model(stage))
-        raise DataError(f"{folder} has no trained student yet; finish it with: rdistill run {run.config}")
+        if not (run.model("sft") / CARD).exists():
+            raise DataError(f"{folder} has no trained student yet; finish it with: rdistill run {run.config}")
+        if why := why_stale(run, "sft"):
+            raise DataError(
+                f"the student of {folder} is not of the run as it is now, since {why}; finish it with: rdistill run "
+                f"{run.config}, or name the model's own folder, {run.model('sft')}"
+            )
+        dpo = run.read_manifest("dpo")
+        is_preferred = dpo and (run.model("dpo") / CARD).exists() and not is_input_changed(run, dpo, "sft")
+        model = run.model("dpo" if is_preferred else "sft")
+        return str(model), read_card(model)
     return str(folder), read_card(folder)

@@ -1,6 +1,7 @@
 """Take a run's training sets elsewhere.
 
-trl      sft.jsonl {"messages"}, dpo.jsonl {"prompt", "chosen", "rejected"}: TRL's conversational format
+trl      sft.jsonl {"id", "mode", "prompt", "completion"}, dpo.jsonl {"id", "mode", "prompt", "chosen", "rejected"}:
+         TRL's conversational format; of the first its SFT trainer learns the completion alone
 jsonl    sft.jsonl, pairs.jsonl: every column, JSON ones as values
 parquet  the sealed files themselves
 """
@@ -11,25 +12,31 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rdistill.errors import ConfigError, DataError
+from rdistill.outputs import why_stale
 from rdistill.run import RunFolder, write_durable
 from rdistill.select.sealed import read_sealed
 
 Format = Literal["trl", "parquet", "jsonl"]
 FORMATS = ("trl", "parquet", "jsonl")
 JSON_COLUMNS = ("messages", "spans", "prompt", "chosen", "rejected", "chosen_spans", "rejected_spans")
-TRL_COLUMNS = ("messages", "prompt", "chosen", "rejected")
+TRL_COLUMNS = ("id", "mode", "prompt", "completion", "chosen", "rejected")
 
 
 def export_run(run: RunFolder, format: Format, out: Path) -> list[Path]:
     """Write a run's training sets to a folder; returns the files. A run without pairs gives the first file alone.
 
-    Raises: DataError if the run has no training set yet, or the format is unknown; ConfigError if the folder cannot be
-    written.
+    Raises: DataError if there is no run, it has no training set, or one that is not of its stages as they are now, or
+    the format is unknown; ConfigError if the folder cannot be written.
     """
     if format not in FORMATS:
         raise DataError(f"format {format!r} is not one of {', '.join(FORMATS)}; name one of them")
+    if not run.config.exists() and not run.sft_data.exists():
+        raise DataError(f"{run.root} is no run's folder; name one that `rdistill run` made")
     if not run.sft_data.exists():
-        raise DataError(f"{run.root} has no {run.sft_data.relative_to(run.root)} yet; run it until the select stage")
+        raise DataError(f"{run.root} has no {run.sft_data.relative_to(run.root)}; run: rdistill run {run.config}")
+    for sealed, stage in ((run.sft_data, "select"), (run.pairs_data, "pair")):
+        if sealed.exists() and (why := why_stale(run, stage)):
+            raise DataError(f"{sealed} is not of the run as it is now, since {why}; run: rdistill run {run.config}")
     names = {run.sft_data: "sft", run.pairs_data: "dpo" if format == "trl" else "pairs"}
     written = []
     for sealed, name in names.items():
@@ -54,7 +61,11 @@ def _decoded(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _conversational(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in _decoded(row).items() if k in TRL_COLUMNS}
+    found = _decoded(row)
+    if "messages" in found:
+        messages, start = found["messages"], min(span["message"] for span in found["spans"])
+        found |= {"prompt": messages[:start], "completion": messages[start:]}
+    return {k: found[k] for k in TRL_COLUMNS if k in found}
 
 
 SHAPES = {"trl": _conversational, "jsonl": _decoded}

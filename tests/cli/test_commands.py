@@ -236,14 +236,18 @@ def test_export_writes_each_format(made: tuple[Path, RunFolder], tmp_path: Path)
         rows = [[json.loads(line) for line in (tmp_path / name / f).read_text().splitlines()] for f in files]
         assert tuple(map(len, rows)) == sealed
         if name == "trl":
-            assert set(rows[0][0]) == {"messages"} and set(rows[1][0]) == {"prompt", "chosen", "rejected"}
+            assert set(rows[0][0]) == {"id", "mode", "prompt", "completion"}
+            assert set(rows[1][0]) == {"id", "mode", "prompt", "chosen", "rejected"}
     assert rdistill("export", run.root, "--format", "parquet", "--out", tmp_path / "p").code == 0
     assert (tmp_path / "p" / "sft.parquet").read_bytes() == run.sft_data.read_bytes()
 
 
 def test_export_of_nothing_says_what_to_do(tmp_path: Path) -> None:
     done = rdistill("export", tmp_path / "none")
-    assert done.code == 2 and "has no data/sft.parquet yet; run it until the select stage" in error(done)
+    assert done.code == 2 and "none is no run's folder; name one that `rdistill run` made" in error(done)
+    (tmp_path / "config.yaml").write_text("name: made\n")
+    done = rdistill("export", tmp_path)
+    assert done.code == 2 and f"has no data/sft.parquet; run: rdistill run {tmp_path}/config.yaml" in error(done)
     assert rdistill("export", tmp_path, "--format", "xml").code == 2
 
 

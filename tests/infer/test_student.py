@@ -17,7 +17,7 @@ from rdistill.infer.card import CARD, Card, find_student, make_card, read_card, 
 from rdistill.infer.concise import Answer, Student
 from rdistill.ledger import Ledger
 from rdistill.records import Problem
-from rdistill.run import RunFolder
+from rdistill.run import RunFolder, write_durable
 from rdistill.tools import make_tools
 
 PROMPTS = {"explain": "Explain.", "direct": "Only the answer.", "tool": "Use the calculator."}
@@ -137,14 +137,26 @@ def test_a_runs_student_is_its_last_trained_model(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no trained student yet; finish it with: rdistill run"):
         find_student(str(run.root))
     write_card(run.model("sft"), make_config())
+    with pytest.raises(
+        DataError, match=r"since stage sft is not done; .* or name the model's own folder, .*/models/sft"
+    ):
+        find_student(str(run.root))
+
+    def done(stage: str, fingerprint: str, **inputs: str) -> None:
+        write_durable(run.manifest(stage), json.dumps({"fingerprint": fingerprint, "inputs": inputs}))
+
+    done("select", "s1")
+    done("sft", "1", select="s1")
     assert find_student(str(run.root))[0] == str(run.model("sft"))
     run.model("dpo").mkdir()
+    done("dpo", "d1", sft="1")
     assert find_student(str(run.root))[0] == str(run.model("sft")), "a model without its card is not whole"
     write_card(run.model("dpo"), make_config())
     assert find_student(str(run.root))[0] == str(run.model("dpo"))
-    for stage, manifest in [("sft", {"fingerprint": "2"}), ("dpo", {"inputs": {"sft": "1"}})]:
-        run.manifest(stage).parent.mkdir(parents=True)
-        run.manifest(stage).write_text(json.dumps(manifest))
+    done("select", "s2")
+    with pytest.raises(DataError, match=r"since stage select ran again after stage sft; finish it with: rdistill run"):
+        find_student(str(run.root))
+    done("sft", "2", select="s2")
     assert find_student(str(run.root))[0] == str(run.model("sft")), "sft was trained again since"
     assert find_student(str(run.model("sft")))[0] == str(run.model("sft"))
     assert find_student("owner/name") == ("owner/name", read_card(tmp_path))

@@ -10,7 +10,7 @@ from rdistill.config import Config, SelectConfig
 from rdistill.errors import DataError
 from rdistill.ledger import Ledger
 from rdistill.records import Problem, Reason, Sample, Status, Verdict
-from rdistill.run import RunFolder
+from rdistill.run import RunFolder, write_durable
 from rdistill.select import (
     build_pairs,
     export_run,
@@ -354,7 +354,7 @@ def test_sealed_files_repeat_and_export_in_every_format(ledger, tmp_path):
     right, wrong = make_sample(problem, 0), make_sample(problem, 1, "Guess.", "8")
     status_of = fill(ledger, [problem], [right, wrong], [judge(right, Status.PASS), judge(wrong, Status.FAIL)])
     run = RunFolder(tmp_path / "run")
-    with pytest.raises(DataError, match=r"has no data/sft\.parquet yet"):
+    with pytest.raises(DataError, match=r"/run is no run's folder; name one that"):
         export_run(run, "trl", tmp_path / "out")
     examples, _ = select_examples(ledger, make_config(), status_of)
     _, rows, _ = build_pairs(ledger, make_config(), status_of)
@@ -363,9 +363,21 @@ def test_sealed_files_repeat_and_export_in_every_format(ledger, tmp_path):
     assert sealed[0]["rows"] == len(examples) == 2 and read_sealed(run, run.pairs_data) == rows
     assert write_pairs(tmp_path / "none.parquet", [])["rows"] == 0
 
+    write_durable(run.manifest("select"), json.dumps({"fingerprint": "s1", "inputs": {}}))
+    for known, why in {"s0": "stage select ran again after stage pair", None: "stage pair is not done"}.items():
+        run.manifest("pair").unlink(missing_ok=True)
+        if known:
+            write_durable(run.manifest("pair"), json.dumps({"fingerprint": "p", "inputs": {"select": known}}))
+        with pytest.raises(DataError, match=rf"pairs.parquet is not of the run as it is now, since {why}; run: rdisti"):
+            export_run(run, "trl", tmp_path / "old")
+    assert not (tmp_path / "old").exists()
+    write_durable(run.manifest("pair"), json.dumps({"fingerprint": "p", "inputs": {"select": "s1"}}))
     sft, dpo = export_run(run, "trl", tmp_path / "trl")
     (first, _), (pair, *_) = ([json.loads(line) for line in path.read_text().splitlines()] for path in (sft, dpo))
-    assert first == {"messages": examples[0].messages} and set(pair) == {"prompt", "chosen", "rejected"}
+    assert first["prompt"] + first["completion"] == examples[0].messages
+    assert [m["role"] for m in first["completion"]] == ["assistant"]
+    assert (first["id"], first["mode"]) == (examples[0].id, examples[0].mode) and len(first) == 4
+    assert set(pair) == {"id", "mode", "prompt", "chosen", "rejected"}
     assert pair["chosen"][0]["role"] == "assistant"
     paths = export_run(run, "jsonl", tmp_path / "jsonl") + export_run(run, "parquet", tmp_path / "parquet")
     assert [p.name for p in paths] == ["sft.jsonl", "pairs.jsonl", "sft.parquet", "pairs.parquet"]
