@@ -45,7 +45,7 @@ def check_all(config: Config, consent: Consent = Consent()) -> dict[str, Any]:
     """
     from rdistill.prompts import build_problems
 
-    RunFolder(config.run_dir or "").check_usable()
+    RunFolder(config.run_dir or "").check_usable(config.name)
     check_prerequisites(config, wait_s=6)
     accepted = check_sandbox(config, consent)
     problems, counts = build_problems(config)

@@ -40,7 +40,7 @@ def run_pipeline(
     if from_stage and until and _place(until, stages) < _place(from_stage, stages):
         raise ConfigError(f"--until {until} comes before --from {from_stage}, so nothing would run; swap them")
     run = RunFolder(config.run_dir or "")
-    with full_disk_told(run.root), run.locked() as lock:
+    with full_disk_told(run.root), run.locked(config.name) as lock:
         prints = fingerprints(config)
         reasons = _plan(run, stages, prints, from_stage, only)
         chosen = _chosen(stages, until, only)

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import yaml
+
 from rdistill.errors import ConfigError, DataError
 
 LOCK_WAIT_S = 1.0
@@ -131,8 +133,8 @@ class RunFolder:
         """Whether a file is the config of a run that lives here."""
         return path.resolve() == self.config and self.ledger.exists()
 
-    def check_usable(self) -> None:
-        """Refuse a place that cannot hold a run, without making anything.
+    def check_usable(self, name: str | None = None) -> None:
+        """Refuse a place that cannot hold a run, or the run of this name, without making anything.
 
         Raises: ConfigError if it cannot be written or holds something else; DataError if a process is at work in it.
         """
@@ -148,19 +150,42 @@ class RunFolder:
                 f"run_dir={str(self.root)!r} holds a config.yaml but no run, which would be overwritten; give a folder "
                 "of its own"
             )
+        if not any(path.exists() for path in known) and (others := self._files()):
+            raise ConfigError(
+                f"run_dir={str(self.root)!r} holds {others[0]!r} but no run; give a folder that is new or empty"
+            )
+        if name and (before := self._name()) not in (None, name):
+            raise ConfigError(
+                f"run_dir={str(self.root)!r} holds the run {before!r} and the config's name is {name!r}, which would take "
+                f"its place; give another --run-dir, or name: {before} if it is the same run"
+            )
         if self._lock.exists():
             with open(self._lock) as f:
                 self._take_lock(f)
 
+    def _files(self) -> list[str]:
+        """What stands in the folder, but for hidden files and what every new disk has."""
+        names = sorted(path.name for path in self.root.iterdir()) if self.root.is_dir() else []
+        return [name for name in names if not name.startswith(".") and name != "lost+found"]
+
+    def _name(self) -> str | None:
+        """The name of the run that lives here, as its config says."""
+        try:
+            tree = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            return None
+        name = tree.get("name") if isinstance(tree, dict) else None
+        return name if isinstance(name, str) else None
+
     @contextlib.contextmanager
-    def locked(self) -> Iterator[int]:
+    def locked(self, name: str | None = None) -> Iterator[int]:
         """Hold the run for this process and the children that inherit the yielded descriptor.
 
         The kernel frees it when the last of them dies.
 
         Raises: as check_usable.
         """
-        self.check_usable()
+        self.check_usable(name)
         self.root.mkdir(parents=True, exist_ok=True)
         with open(self._lock, "a+") as f:
             self._take_lock(f)

@@ -74,7 +74,7 @@ def recorded(name: str, run: RunFolder, config: Config) -> Iterator[None]:
     from rdistill.stages import BY_NAME, fingerprints, write_manifest
 
     identity, began = fingerprints(config)[name], time.monotonic()
-    with run.locked():
+    with run.locked(config.name):
         yield
         write_card(run.model(name), config)
         write_manifest(BY_NAME[name], run, config, identity, run.read_result(name), time.monotonic() - began)

@@ -380,6 +380,26 @@ def test_a_run_never_takes_the_place_of_the_users_own_config(place: Path) -> Non
     assert (place / "config.yaml").read_bytes() == before
 
 
+def test_a_run_takes_neither_another_runs_place_nor_that_of_other_files(place: Path) -> None:
+    (place / "mine").mkdir()
+    (place / "mine" / ".hidden").write_text("")
+    assert rdistill("check", "good.yaml", "--run-dir", "mine").code == 0
+    (place / "mine" / "photo.png").write_text("")
+    for command in ("check", "run"):
+        done = rdistill(command, "good.yaml", "--run-dir", "mine")
+        assert done.code == 2 and "holds 'photo.png' but no run; give a folder that is new" in sentence(done.err)
+    assert len(list((place / "mine").iterdir())) == 2
+    (place / "runs" / "good").mkdir(parents=True)
+    (place / "runs" / "good" / ".lock").write_text("")
+    (place / "runs" / "good" / "config.yaml").write_text("name: good\n")
+    assert rdistill("check", "good.yaml").code == 0
+    for command in ("check", "run", "select"):
+        done = rdistill(command, "good.yaml", "name=other", "--run-dir", "runs/good")
+        assert done.code == 2 and "holds the run 'good' and the config's name is 'other'" in sentence(done.err)
+        assert "give another --run-dir, or name: good" in done.err
+    assert (place / "runs" / "good" / "config.yaml").read_text() == "name: good\n"
+
+
 @pytest.fixture
 def silent_port() -> Iterator[int]:
     """A port that accepts and never answers."""
