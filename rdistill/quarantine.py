@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from rdistill.answers import join_answer, split_answer
 from rdistill.config import Config, VerifierSpec
 from rdistill.errors import DataError
-from rdistill.records import Problem, Reason, Sample, Status, Verdict
+from rdistill.records import Problem, Reason, Sample, Status, TeacherMode, Verdict
 from rdistill.run import write_durable
 from rdistill.verifiers.composition import combine
 from rdistill.verifiers.pool import VerifierPool
@@ -80,7 +80,7 @@ async def _judge(config: Config, problems: list[Problem], progress: Progress) ->
 
 async def _refusal(problem: Problem, pool: VerifierPool, config: Config) -> Refusal | None:
     """None for a gold that passes the verifiers that vote, as a sample has to, or that none of them has a word on."""
-    stated = gold_sample(problem, config.answer.marker)
+    stated = gold_sample(problem, config.answer.marker, config.teacher.mode)
     votes: list[tuple[VerifierSpec, Verdict]] = []
     for _ in range(2):
         found = await pool.check_gold(problem, stated)
@@ -92,10 +92,13 @@ async def _refusal(problem: Problem, pool: VerifierPool, config: Config) -> Refu
     return refused[0] if refused and status is not Status.PASS else None
 
 
-def gold_sample(problem: Problem, marker: str) -> Sample:
-    """The gold answer as if a model had given it, in the declared format: a whole solution does not fit there."""
+def gold_sample(problem: Problem, marker: str, mode: TeacherMode = "rationale") -> Sample:
+    """The gold answer as if a model had given it, in the declared format: a whole solution does not fit there.
+
+    mode: how the teacher will be asked, which decides for `tool_call` whether a gold has to hold calls.
+    """
     text = join_answer("", problem.gold if isinstance(problem.gold, str) else json.dumps(problem.gold), marker)
-    return Sample.of_gold(problem, text, split_answer(text, marker).answer)
+    return Sample.of_gold(problem, text, split_answer(text, marker).answer).model_copy(update={"mode": mode})
 
 
 def _refuse_many(config: Config, problems: list[Problem], refusals: list[Refusal]) -> None:

@@ -55,7 +55,7 @@ def test_the_gold_of_what_passes_is_not_quarantined(name, options_of):
     # A whole solution as gold can be compared with; it is no answer to learn.
     pairs = [to_pair(row) for row in rows if not any(sign in str(row["gold"]) for sign in ("####", "boxed"))]
     assert len(pairs) > 0.9 * len(rows)
-    verdicts = [verifier.check_gold(problem, gold_sample(problem, "####")) for problem, _ in pairs]
+    verdicts = [verifier.check_gold(problem, gold_sample(problem, "####", sample.mode)) for problem, sample in pairs]
     assert [(p.gold, v.detail) for (p, _), v in zip(pairs, verdicts, strict=True) if v.status is not Status.PASS] == []
 
 

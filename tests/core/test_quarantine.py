@@ -60,7 +60,7 @@ def refused(config: Config, *golds: Any) -> list[tuple[str, str]]:
         ("math", ["7", "\\frac{1}{2}", "So.\n#### 7"], [("p2", "BAD_GOLD")]),
         ("math", [None, "nan", 7], [("p0", "BAD_GOLD"), ("p1", "BAD_GOLD")]),
         ("code", [ASSERTS, "print(1)", {**ASSERTS, "tests": "assert ("}], [("p1", "BAD_GOLD"), ("p2", "BAD_GOLD")]),
-        ("tool_call", [CALLS, {"calls": "add"}, "7"], [("p1", "BAD_GOLD")]),
+        ("tool_call", [CALLS, {"calls": "add"}, "7", CALLS["calls"], None], [(f"p{n}", "BAD_GOLD") for n in (1, 2, 4)]),
         ("format", ["7", None], []),
     ],
 )
@@ -68,8 +68,18 @@ def test_each_verifier_says_which_golds_it_cannot_use(name: str, golds: list, ex
     assert refused(make_config(name), *golds) == expected
 
 
+def test_the_gold_of_a_tool_trace_needs_no_calls() -> None:
+    config = make_config("tool_call")
+    assert refused(with_mode(config, "rationale"), "7") == [("p0", "BAD_GOLD")]
+    assert refused(with_mode(config, "tool_trace"), "7", {"calls": "add"}) == [("p1", "BAD_GOLD")]
+
+
+def with_mode(config: Config, mode: str) -> Config:
+    return config.model_copy(update={"teacher": config.teacher.model_copy(update={"mode": mode})})
+
+
 def test_an_advisory_verifier_puts_nothing_in_quarantine() -> None:
-    config = make_config("tool_call", {"name": "math", "required": False})
+    config = with_mode(make_config("tool_call", {"name": "math", "required": False}), "tool_trace")
     assert refused(config, "no number", None) == []
 
 

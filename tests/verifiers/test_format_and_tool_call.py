@@ -146,8 +146,8 @@ def test_tools_that_cannot_be_read_are_a_bad_gold(make, tools):
 
 def test_tools_of_a_trace_are_looked_at_too(make):
     bad = [{"name": "f", "parameters": {"required": [3]}}]
-    assert ToolCall().check_gold(*make("7", "x", tools=bad)).reason is Reason.BAD_GOLD
-    assert ToolCall().check_gold(*make("7", "x", tools=TOOLS)).status is Status.PASS
+    assert ToolCall().check_gold(*make("7", "x", tools=bad, mode="tool_trace")).reason is Reason.BAD_GOLD
+    assert ToolCall().check_gold(*make("7", "x", tools=TOOLS, mode="tool_trace")).status is Status.PASS
 
 
 def test_the_gold_has_the_last_word(make):
@@ -156,8 +156,34 @@ def test_the_gold_has_the_last_word(make):
         assert ToolCall().check(*make(gold, json.dumps(gold["calls"]))).status is Status.PASS
 
 
-def test_text_without_expected_calls_is_unverifiable(make):
-    assert ToolCall().check(*make("7", "#### 7")).reason is Reason.BAD_GOLD
+@pytest.mark.parametrize("gold", ["7", None, 7, ["add"], {"call": CALLS}, [{"add": {"a": [1]}}], json.dumps(CALLS)])
+def test_a_gold_without_calls_is_refused_before_any_reply(make, gold):
+    for judged in (ToolCall().check, ToolCall().check_gold):
+        verdict = judged(*make(gold, "#### 7"))
+        assert (verdict.status, verdict.reason) == (Status.UNVERIFIABLE, Reason.BAD_GOLD)
+        assert any(word in verdict.detail for word in ('write {"calls"', "gold_format: json"))
+
+
+OPENAI = [{"type": "function", "function": {"name": c["name"], "arguments": json.dumps(c["arguments"])}} for c in CALLS]
+
+
+@pytest.mark.parametrize("mode", ["rationale", "tool_trace"])
+@pytest.mark.parametrize("gold", [CALLS, CALLS[0], OPENAI, OPENAI[0]])
+def test_a_plain_list_of_calls_is_expected_calls(make, gold, mode):
+    right, wrong = json.dumps(CALLS[:1]), json.dumps([{**CALLS[0], "name": "other"}])
+    gold = gold[:1] if isinstance(gold, list) else gold
+    assert ToolCall().check_gold(*make(gold, "", mode=mode)).status is Status.PASS
+    assert ToolCall().check(*make(gold, right, mode=mode)).status is Status.PASS
+    assert ToolCall().check(*make(gold, wrong, mode=mode)).status is Status.FAIL
+    assert ToolCall().check(*make([], right, mode=mode)).status is Status.FAIL
+    assert ToolCall().check(*make([], "No call is needed.", mode=mode)).status is Status.PASS
+
+
+def test_a_damaged_list_of_calls_is_refused_even_for_a_trace(make):
+    for gold in ([*CALLS, {"name": "f"}], [*CALLS, 3], json.dumps(CALLS), json.dumps({"calls": CALLS})):
+        assert ToolCall().check_gold(*make(gold, "x", mode="tool_trace")).reason is Reason.BAD_GOLD
+    for gold in ("[1, 2]", [1, 2], {"answer": 7}, "{'name'", [{"name": "Alice", "age": 3}]):
+        assert ToolCall().check_gold(*make(gold, "x", mode="tool_trace")).detail == "no expected calls"
 
 
 JSON = st.recursive(

@@ -1,7 +1,7 @@
 """Are these the right tool calls, with arguments that fit the tools' schemas?
 
-With a gold of {"tools", "calls", "ordered"} the calls are compared with the expected ones. Without, a tool trace passes
-when each of its calls could be read and ran without an error.
+With a gold of {"tools", "calls", "ordered"}, or a list of calls, the calls are compared with the expected ones.
+Without, a tool trace passes when each of its calls could be read and ran without an error.
 """
 
 import itertools
@@ -9,6 +9,7 @@ from typing import Any
 
 from rdistill.verifiers.tool_call.attempts import attempted, tool_names
 from rdistill.verifiers.tool_call.calls import Call, CallError, calls_in, calls_of, is_empty, shown
+from rdistill.verifiers.tool_call.gold import expectation
 from rdistill.verifiers.tool_call.match import Expected, GoldError, matching_fault, read_expected
 from rdistill.verifiers.tool_call.results import error_in, have_run
 from rdistill.verifiers.tool_call.schema import SchemaError, Toolbox
@@ -21,26 +22,26 @@ class ToolCall:
     """Option `min_calls`: the fewest calls in a tool trace that has no expected calls."""
 
     name = "tool_call"
-    version = "3"
+    version = "4"
 
     def __init__(self, *, min_calls: int = 1) -> None:
         self.min_calls = min_calls
 
     def check(self, problem: Problem, sample: Sample) -> Verdict:
-        gold = problem.gold
-        expects = isinstance(gold, dict) and "calls" in gold
-        if not expects and sample.mode != "tool_trace":
-            return unverifiable(self, sample, Reason.BAD_GOLD, "neither expected calls nor a tool trace")
-        if sample.finish_reason == "length":
-            return unverifiable(self, sample, Reason.TRUNCATED, "the reply was cut")
-        tools = gold.get("tools", problem.tools) if expects else problem.tools
         try:
-            expected = read_expected(gold["calls"]) if expects else []
+            gold = expectation(problem.gold, is_trace=sample.mode == "tool_trace")
+            if sample.finish_reason == "length":
+                return unverifiable(self, sample, Reason.TRUNCATED, "the reply was cut")
+            tools = problem.tools if gold is None else gold.get("tools", problem.tools)
+            expected = [] if gold is None else read_expected(gold["calls"])
             names = tool_names(tools) | {call.name for call in expected}
             calls = calls_of(sample, names)
-            if expects and not expected and not calls:
+            if gold is not None and not expected and not calls:
                 return self.check_without_calls(sample, names)
-            fault = self.gold_fault(gold, tools, expected, calls) if expects else self.trace_fault(tools, sample, calls)
+            if gold is None:
+                fault = self.trace_fault(tools, sample, calls)
+            else:
+                fault = self.gold_fault(gold, tools, expected, calls)
         except CallError as error:
             return failed(self, sample, Reason.BAD_TOOL_CALL, str(error))
         except (GoldError, SchemaError) as error:
@@ -59,16 +60,15 @@ class ToolCall:
         return passed(self, sample, "0 calls")
 
     def check_gold(self, problem: Problem, stated: Sample) -> Verdict:
-        """Whether the tools, and the expected calls if there are any, can be read."""
-        gold = problem.gold
-        expects = isinstance(gold, dict) and "calls" in gold
+        """Whether the tools and the expected calls can be read; where `stated.mode` is a tool trace, none need be."""
         try:
-            Toolbox((gold.get("tools", problem.tools) if expects else problem.tools) or [])
-            if expects:
+            gold = expectation(problem.gold, is_trace=stated.mode == "tool_trace")
+            Toolbox((problem.tools if gold is None else gold.get("tools", problem.tools)) or [])
+            if gold is not None:
                 read_expected(gold["calls"])
         except (GoldError, SchemaError) as error:
             return unverifiable(self, stated, Reason.BAD_GOLD, str(error))
-        return passed(self, stated, "" if expects else "no expected calls")
+        return passed(self, stated, "no expected calls" if gold is None else "")
 
     def gold_fault(self, gold: dict[str, Any], tools: Any, expected: list[Expected], calls: list[Call]) -> str | None:
         """What is wrong with the calls, compared with the expected ones; None if nothing.
