@@ -97,7 +97,9 @@ def verify(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     asyncio.run(_judge_missing(config, ledger))
     reasons = Counter(f"{v.verifier}: {v.reason}" for v in ledger.rows(Verdict) if v.status is not Status.PASS)
     statuses = Counter(status.value for status in sample_statuses(config, ledger).values())
-    return {"statuses": dict(statuses), "reasons": dict(reasons.most_common())} | sandbox_levels(ledger.rows(Verdict))
+    plain = {status.value: statuses[status.value] for status in Status}  # for the stage's line on the terminal
+    found = plain | {"statuses": dict(statuses), "reasons": dict(reasons.most_common())}
+    return found | sandbox_levels(ledger.rows(Verdict))
 
 
 async def _judge_missing(config: Config, ledger: Ledger) -> None:
@@ -167,16 +169,15 @@ def select(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Any]:
     """Choose what the student learns from the verified samples, and seal it."""
     from rdistill.quarantine import quarantined
     from rdistill.select import gold_samples, select_examples, write_sft
+    from rdistill.select.reasons import nothing_to_learn
 
     train = ledger.rows(Problem, split="train")
     golds = gold_samples(train, quarantined(run.quarantine)) if config.select.gold else {}
     ledger.write(golds.values())
-    examples, counts = select_examples(ledger, config, trainable_statuses(run, config, ledger), golds)
+    statuses = trainable_statuses(run, config, ledger)
+    examples, counts = select_examples(ledger, config, statuses, golds)
     if not examples:
-        raise DataError(
-            "no sample passed its verifiers, so there is nothing to train on; look at the reasons in `verify`, "
-            "then raise teacher.max_samples, add teacher.examples, or take a stronger teacher.model"
-        )
+        raise DataError(nothing_to_learn(ledger, config, statuses.values()))
     ledger.replace(Example, examples)
     return counts | write_sft(run.sft_data, examples, ledger)
 

@@ -1,6 +1,6 @@
 """Build preference pairs from verified samples: same prompt, chosen right, rejected wrong and why.
 
-    best_of_n    a passing and a failing sample of one problem, of similar length
+    best_of_n    a passing and a failing sample of one problem, of similar length; a passing draft where nothing else is
     revision     a failing draft and its passing revision
     tool_trace   a passing and a failing trace
     concise      two passing samples, the chosen one shorter by pair.concise_ratio
@@ -121,7 +121,10 @@ class _Builder:
     def _best_of_n(self, samples: list[Sample]) -> Iterator[Match]:
         for mode in self.modes:
             if mode != "tool":
-                yield from self._right_or_wrong(self._finals(samples), "best_of_n", mode)
+                finals = self._finals(samples)
+                yield from self._right_or_wrong(
+                    finals, "best_of_n", mode, self._rights(mode, finals, self._drafts(samples))
+                )
 
     def _tool_trace(self, samples: list[Sample]) -> Iterator[Match]:
         if "tool" in self.modes:
@@ -131,10 +134,13 @@ class _Builder:
         for mode in self.modes:
             own = [s for s in samples if s.role == "student" and s.sampling["mode"] == mode]
             gold = [s for s in samples if s.role == "gold"] if mode == "direct" and self.config.select.gold else []
-            better = (self._finals(samples), own)
-            rights = ([s for s in side if self._passed(s)] for side in better)
-            passed = next((right for right in rights if self._sides(right, mode)), gold)
-            yield from self._right_or_wrong(own, "student", mode, passed)
+            right = self._rights(mode, self._finals(samples), self._drafts(samples), own)
+            yield from self._right_or_wrong(own, "student", mode, right or gold)
+
+    def _rights(self, mode: StudentMode, *better: list[Sample]) -> list[Sample]:
+        """What passed of the first of these that has something to say in a mode."""
+        rights = ([s for s in some if self._passed(s)] for some in better)
+        return next((right for right in rights if self._sides(right, mode)), [])
 
     def _right_or_wrong(
         self, samples: list[Sample], source: PairSource, mode: StudentMode, passed: list[Sample] | None = None
@@ -168,6 +174,10 @@ class _Builder:
         for ratio, short, long in sorted(found, key=lambda f: f[0]):
             if ratio <= self.config.pair.concise_ratio:
                 yield Match(short, long, "concise", "explain", LONGER, round(1 - ratio, 6))
+
+    def _drafts(self, samples: list[Sample]) -> list[Sample]:
+        """What stands in where no revision is right, as in the training examples."""
+        return [s for s in samples if s.role == "draft"]
 
     def _finals(self, samples: list[Sample]) -> list[Sample]:
         """The teacher's last words."""

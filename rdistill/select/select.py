@@ -10,6 +10,7 @@ from rdistill.ledger import Ledger
 from rdistill.prompts.student import student_messages
 from rdistill.records import Example, Problem, Sample, Status, StudentMode, content_id
 from rdistill.select.completions import FINAL_ROLES, complete, is_whole
+from rdistill.select.reasons import lost_domains
 
 EMPTY: Mapping[str, Sample] = MappingProxyType({})
 
@@ -28,6 +29,8 @@ def select_examples(
 ) -> tuple[list[Example], dict[str, Any]]:
     """Examples of the train problems, in the ledger's order of problems, and the report.
 
+    Drafts that passed stand in, mode by mode, where no revision can: what the sampler counts as solved is learned.
+
     status_of: each judged sample's combined verdict, by sample id. A sample that is not there is not used.
     golds: what stands in, in `direct`, where a problem has no sample that passed, by problem id.
     """
@@ -37,10 +40,16 @@ def select_examples(
     after: Counter[str] = Counter()
     lengths: dict[str, list[int]] = {"passed": [], "selected": []}
     for problem in ledger.rows(Problem, split="train"):
-        finals = [s for s in samples_of(problem, ledger) if s.role in FINAL_ROLES]
+        samples = samples_of(problem, ledger)
+        finals = [s for s in samples if s.role in FINAL_ROLES]
+        drafts = [s for s in samples if s.role == "draft" and status_of.get(s.id) is Status.PASS]
         passed = [s for s in finals if status_of.get(s.id) is Status.PASS]
-        whole = preferred([s for s in passed if is_whole(s)], config)
-        made = [e for mode in config.select.modes for e in _examples(problem, whole, mode, config)]
+        whole, spare = (preferred([s for s in some if is_whole(s)], config) for some in (passed, drafts))
+        made = [
+            e
+            for mode in config.select.modes
+            for e in _examples(problem, whole, mode, config) or _examples(problem, spare, mode, config)
+        ]
         if problem.id in golds and "direct" in config.select.modes and not any(e.mode == "direct" for e in made):
             made += _examples(problem, [golds[problem.id]], "direct", config)
             counts["gold"] += 1
@@ -48,11 +57,14 @@ def select_examples(
         before[problem.domain] += 1
         after[problem.domain] += bool(made)
         counts.update(samples=len(finals), passed=len(passed), unfinished=len(passed) - len(whole), problems=1)
-        counts.update(problems_passed=bool(passed), problems_selected=bool(made))
-        lengths["passed"] += [_length(s) for s in whole]
+        counts.update(problems_passed=bool(passed or drafts), problems_selected=bool(made))
         chosen = {e.sample_id for e in made}
-        lengths["selected"] += [_length(s) for s in whole if s.id in chosen]
-    return examples, _report(config, examples, counts, before, after, lengths)
+        counts.update(problems_from_draft=any(s.id in chosen for s in spare))
+        lengths["passed"] += [_length(s) for s in whole or spare]
+        lengths["selected"] += [_length(s) for s in whole or spare if s.id in chosen]
+    report = _report(config, examples, counts, before, after, lengths)
+    report["warnings"] += lost_domains(ledger, config, before, after) if examples else []
+    return examples, report
 
 
 def samples_of(problem: Problem, ledger: Ledger) -> list[Sample]:
