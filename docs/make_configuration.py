@@ -29,7 +29,8 @@ that takes a config also takes changes to it:
 The value after `=` is YAML; a number in the key is an index of a list. A key that does not exist is refused, and so are
 values of the wrong type and settings that contradict each other.
 
-A run writes the config it used, with every default filled in, to `RUN/config.yaml`. That file repeats the run.
+A run writes the config it used, with every default filled in and local paths made absolute, to `RUN/config.yaml`. That
+file repeats the run from any folder. A folder with a run of another `name` in it, or with other files, is refused.
 
 Quote text that holds ` #`: in YAML the rest of such a line is a comment. A block (`>-` or `|-`) needs no quotes.
 """

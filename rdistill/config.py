@@ -7,7 +7,7 @@ loads a model.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from rdistill.contradictions import contradictions
 from rdistill.errors import ConfigError
 from rdistill.explain import explain_validation
+from rdistill.local_paths import resolve_paths
 from rdistill.overrides import apply_override, parse_yaml
 from rdistill.run import RunFolder
 from rdistill.sections.base import Section
@@ -100,7 +101,7 @@ class Config(Section):
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
-    """Read, override and validate a config; relative data paths are resolved against its folder.
+    """Read, override and validate a config; its local paths become absolute ones.
 
     Raises ConfigError: one sentence with the field, the value got, what was expected.
     """
@@ -121,7 +122,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
         tree["run_dir"] = str(path.parent)  # and no other, wherever it was copied or moved from
     for override in overrides or []:
         apply_override(tree, override)
-    _resolve_paths(tree, path.parent)
+    resolve_paths(tree, path.parent)
     _tell_format_the_marker(tree)
     try:
         return Config.model_validate(tree)
@@ -138,24 +139,6 @@ def _tell_format_the_marker(tree: dict) -> None:
                 spec["options"] = {"marker": marker} | (spec.get("options") or {})
     except (AttributeError, KeyError, TypeError):
         return  # not in this shape: validation says so
-
-
-def _resolve_paths(tree: dict, folder: Path) -> None:
-    """Make paths absolute: looked for from the current folder first, then beside the config file."""
-
-    def resolve(path: Any) -> Any:
-        if not isinstance(path, str):
-            return path  # validation says what is wrong with it
-        is_beside = not Path(path).exists() and (folder / path).exists()
-        return str((folder / path if is_beside else Path(path)).resolve())
-
-    tree["data_dir"] = resolve(tree.get("data_dir") or str(folder))
-    run_dir = tree.get("run_dir") or f"runs/{tree.get('name', 'unnamed')}"
-    tree["run_dir"] = str(Path(run_dir).resolve()) if isinstance(run_dir, str) else run_dir
-    for stage in ("sft", "dpo"):
-        section = tree.get(stage)
-        if isinstance(section, dict) and section.get("deepspeed"):
-            section["deepspeed"] = resolve(section["deepspeed"])
 
 
 def dump_config(config: Config) -> str:

@@ -156,8 +156,8 @@ class RunFolder:
             )
         if name and (before := self._name()) not in (None, name):
             raise ConfigError(
-                f"run_dir={str(self.root)!r} holds the run {before!r} and the config's name is {name!r}, which would take "
-                f"its place; give another --run-dir, or name: {before} if it is the same run"
+                f"run_dir={str(self.root)!r} holds the run {before!r} and the config's name is {name!r}, which would "
+                f"take its place; give another --run-dir, or name: {before} if it is the same run"
             )
         if self._lock.exists():
             with open(self._lock) as f:

@@ -222,3 +222,40 @@ def test_the_reason_names_the_field(place: Path) -> None:
     upstream = fingerprints(load_config("base.yaml", ["sft.epochs=9"]))["dpo"]
     assert why_rerun(stage, manifest, *upstream) == "sft or pair ran again"
     assert why_rerun(stage, {**manifest, "fingerprint": "x", "version": 0}, before, settings) == "its code changed"
+
+
+def test_the_written_config_repeats_the_run_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found in the current folder or beside the config is found again; names that are no paths stay."""
+    home, beside, away = (tmp_path / name for name in ("home", "beside", "away"))
+    for folder in (home, beside, away):
+        folder.mkdir()
+    (home / "student").mkdir()
+    (beside / "owner" / "whole").mkdir(parents=True)
+    (beside / "owner" / "whole" / "config.json").write_text("{}")
+    (beside / "owner" / "notes").mkdir()
+    (home / "mine.py").write_text("class Mine: pass\n")
+    (beside / "same.py").write_text("class Same: pass\n")
+    tree = BASE | {
+        "teacher": {"model": "owner/whole"},
+        "select": {},
+        "sft": {},
+        "dpo": {},
+        "verify": {
+            "verifiers": [{"name": "mine.py:Mine"}, {"name": "agreement", "options": {"equality": "same.py:Same"}}]
+        },
+    }
+    (beside / "base.yaml").write_text(yaml.safe_dump(tree))
+    monkeypatch.chdir(home)
+    first = load_config(beside / "base.yaml")
+    assert (first.student.model, first.teacher.model) == (str(home / "student"), str(beside / "owner" / "whole"))
+    assert [spec.name for spec in first.verify.verifiers] == [f"{home}/mine.py:Mine", "agreement"]
+    assert first.verify.verifiers[1].options["equality"] == f"{beside}/same.py:Same"
+    monkeypatch.chdir(away)
+    (away / "config.yaml").write_text(dump_config(first))
+    assert load_config(away / "config.yaml") == first
+    for name in ("owner/notes", "owner/other", "bundled:smollm2-135m-instruct"):
+        assert load_config(beside / "base.yaml", [f"student.model={name}"]).student.model == name
+    at_endpoint = ["teacher.engine=openai", "teacher.base_url=http://127.0.0.1:9/v1"]
+    assert load_config(beside / "base.yaml", at_endpoint).teacher.model == "owner/whole"
