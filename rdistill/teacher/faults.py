@@ -1,5 +1,7 @@
 """Requests that came to nothing: data where the conversation is the cause, an error where the engine is."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable
 
 from rdistill.errors import TeacherError
@@ -7,7 +9,7 @@ from rdistill.records import Message, Sample, content_id
 from rdistill.teacher.engine import FAILED, REFUSED, UNCLEAR, Completion
 
 HOPELESS = 20
-"""Conversations of which nothing comes, the first that were begun, or requests without a reply, one after the other,
+"""Conversations of which nothing comes, the first that were begun, or requests without a reply while none is answered,
 before the engine is at fault."""
 WHAT = {
     REFUSED: "refused",
@@ -15,6 +17,8 @@ WHAT = {
     UNCLEAR: "answered without a word on whether the reply is whole",
 }
 NAMED = 5
+VARYING = re.compile(r"[0-9a-fA-F-]{8,}|\d{4,}")
+"""What differs from one request to the next in equal faults: ids and times."""
 
 
 class Patience:
@@ -22,9 +26,13 @@ class Patience:
 
     def __init__(self, identity: str) -> None:
         self._identity = identity
-        self._begun = self._answered = self._whole = self._failed_in_a_row = 0
+        self._begun = self._answered = self._whole = 0
+        self._failed = 0
+        """Requests without a reply since the last that was answered; refusals in between change nothing."""
+        self._causes: Counter[str] = Counter()
+        """Of what came to nothing since the last reply."""
         self._first: dict[str, bool] = {}
-        """Of the conversations that were begun first, whether something came of a request, and that was no reply."""
+        """Of the conversations that were begun first, whether a request of theirs came to nothing."""
         self._fault: str | None = None
 
     def begin(self, messages: list[Message]) -> str:
@@ -39,20 +47,25 @@ class Patience:
 
     def end(self, name: str, completion: Completion) -> None:
         """Raises: TeacherError if nothing came of each of the first conversations and of none since, or very many
-        requests in a row had no reply.
+        requests had no reply with none answered in between.
         """
-        self._failed_in_a_row = self._failed_in_a_row + 1 if completion.finish_reason == FAILED else 0
         if completion.fault is None:
+            self._failed = 0
+            self._causes.clear()
             self._answered += 1
             self._whole += completion.finish_reason != "length"
             return
         self._fault = completion.fault
-        if self._failed_in_a_row >= HOPELESS:
+        self._causes[VARYING.sub("...", self._fault.rpartition(", the last: ")[2])] += 1
+        self._failed += completion.finish_reason == FAILED
+        if self._failed >= HOPELESS:
+            lost = self._causes.total()
+            what = "a reply" if lost == self._failed else "a reply of use"
             raise TeacherError(
-                f"{self._identity} left {HOPELESS} requests in a row without a reply ({self._fault}); mend it, then "
+                f"{self._identity} left {lost} requests in a row without {what} ({self._why()}); mend it, then "
                 "run again"
             )
-        if name in self._first and completion.finish_reason != FAILED:
+        if name in self._first:
             self._first[name] = True
         # Servers agree on how to say that a reply was cut: such replies do not tell that whole ones are understood.
         replies = self._whole if completion.finish_reason == UNCLEAR else self._answered
@@ -66,9 +79,17 @@ class Patience:
 
     def _give_up(self, which: str) -> None:
         raise TeacherError(
-            f"{self._identity} gave no reply of use to {which} ({self._fault}); check the model, its system prompt and "
+            f"{self._identity} gave no reply of use to {which} ({self._why()}); check the model, its system prompt and "
             "its sampling"
         )
+
+    def _why(self) -> str:
+        """The last fault; where there were others, how often each."""
+        if len(self._causes) < 2:
+            return str(self._fault)
+        named = [f"{cause} {count} times" for cause, count in self._causes.most_common(NAMED)]
+        more = f", and {len(self._causes) - NAMED} other causes" if len(self._causes) > NAMED else ""
+        return f"{', '.join(named)}{more}; the last: {self._fault}"
 
 
 def fault_warnings(samples: Iterable[Sample]) -> list[str]:

@@ -322,6 +322,35 @@ def test_an_engine_of_which_nothing_comes_ends_the_run(
     assert len(engine.calls) < 30
 
 
+BROKEN = [
+    FILTERED,
+    Reply("", "failed", "teacher.base_url='u' failed 10 times, the last: HTTP 500: request 1234567890"),
+    Reply("", "failed", "teacher.base_url='u' failed 7 times, the last: HTTP 500: request abcdef01-23"),
+    Reply("", "failed", "teacher.base_url='u' failed 2 times, the last: no reply in 30 s"),
+]
+
+
+def test_an_engine_that_fails_in_many_ways_is_given_up_as_soon_and_the_causes_are_counted(ledger: Ledger) -> None:
+    engine = ScriptedEngine(lambda messages, request: BROKEN[messages[-1]["content"].count("so ") % len(BROKEN)])
+    with pytest.raises(TeacherError) as caught:
+        sample_all(make_config(max_samples=1, concurrency=1), engine, ledger, problems(60))
+    assert len(engine.calls) == 20
+    assert "gave no reply of use to each of the first 20 problems" in str(caught.value)
+    assert (
+        "(HTTP 500: request ... 10 times, HTTP 400: content filter 5 times, no reply in 30 s 5 times; the last: "
+        "teacher.base_url='u' failed 2 times, the last: no reply in 30 s)" in str(caught.value)
+    )
+
+
+def test_an_engine_that_breaks_down_later_is_given_up_whatever_is_refused_in_between(ledger: Ledger) -> None:
+    def reply(messages: list, request: Any) -> Reply:
+        number = messages[-1]["content"].count("so ")
+        return RIGHT if number < 5 else BROKEN[number % len(BROKEN)]
+
+    with pytest.raises(TeacherError, match=r"left 26 requests in a row without a reply of use \(HTTP 500"):
+        sample_all(make_config(max_samples=1, concurrency=1), ScriptedEngine(reply), ledger, problems(60))
+
+
 def test_replies_of_which_only_the_cut_ones_are_understood_end_the_run(ledger: Ledger) -> None:
     engine = ScriptedEngine(by_index(CUT, UNCLEAR))
     with pytest.raises(TeacherError, match=r"each of the first 20 problems \(finish_reason='done' is not known"):
