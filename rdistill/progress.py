@@ -1,7 +1,12 @@
-"""Progress on the terminal: one bar with rate and time left, also from a child whose output goes to a log."""
+"""Progress on the terminal: one bar with rate and time left, also from a child whose output goes to a log.
+
+Without a terminal (nohup, Slurm, CI) a line every LINE_EVERY_S seconds says the same, whether or not anything moved.
+"""
 
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -9,6 +14,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+LINE_EVERY_S = 30.0
+"""Seconds between two lines where there is no terminal."""
 _terminal: TextIO | None = None
 
 
@@ -25,8 +32,12 @@ def console() -> Console:
 
 @contextmanager
 def bar(label: str, total: int, unit: str = "rows") -> Iterator[Callable[[int, str], None]]:
-    """Show a bar; call the yielded function with (done so far, a short note). Without a terminal: a line at the end."""
+    """Show a bar; call the yielded function with (done so far, a short note). Without a terminal: lines."""
     out = console()
+    if not out.is_terminal:
+        with _lines(out, label, total, unit) as update:
+            yield update
+        return
     columns = (
         TextColumn("{task.description:<12}"),
         BarColumn(bar_width=28),
@@ -37,15 +48,50 @@ def bar(label: str, total: int, unit: str = "rows") -> Iterator[Callable[[int, s
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=out, disable=not out.is_terminal) as progress:
+    with Progress(*columns, console=out) as progress:
         task = progress.add_task(label, total=total, note="")
-        last = ""
+        yield lambda done, note="": progress.update(task, completed=done, note=note)
 
-        def update(done: int, note: str = "") -> None:
-            nonlocal last
-            last = note
-            progress.update(task, completed=done, note=note)
 
+@contextmanager
+def _lines(out: Console, label: str, total: int, unit: str) -> Iterator[Callable[[int, str], None]]:
+    """A line every now and then, and the last note at the end. A thread writes them: nothing may move for long."""
+    begun, over = time.monotonic(), threading.Event()
+    seen: tuple[int, str] = (0, "")
+
+    def update(done: int, note: str = "") -> None:
+        nonlocal seen
+        seen = done, note
+
+    def say(text: str) -> None:
+        out.print(f"  {label}: {text}", highlight=False, markup=False, soft_wrap=True)
+
+    def keep_saying() -> None:
+        while not over.wait(LINE_EVERY_S):
+            done, note = seen
+            say(", ".join(filter(None, [progress_line(done, total, unit, time.monotonic() - begun), note])))
+
+    writer = threading.Thread(target=keep_saying, daemon=True)
+    writer.start()
+    try:
         yield update
-    if not out.is_terminal and last:
-        out.print(f"  {label}: {last}", highlight=False)
+    finally:
+        over.set()
+        writer.join()
+    if seen[1]:
+        say(seen[1])
+
+
+def progress_line(done: int, total: int, unit: str, seconds: float) -> str:
+    """How much is done, how fast, and how long the rest takes at that rate: `30 of 90 steps, 15/min, 4 min left`."""
+    text = f"{done} of {total} {unit}"
+    if not done:
+        return f"{text} in {_duration(seconds)}"
+    per_minute = 60 * done / seconds
+    return f"{text}, {per_minute:.3g}/min, {_duration(seconds * max(0, total - done) / done)} left"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
