@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -18,6 +19,8 @@ from rdistill.errors import DataError, PrerequisiteError
 
 SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 MAX_CELL = 16 << 20
+REPEATED = object()
+"""The value of a column whose name stands more than once in the header: which one is meant is not known."""
 
 
 class BadRow(ValueError):
@@ -43,6 +46,8 @@ def find_file(path: str, data_dir: str | None) -> Path:
     for candidate in tries:
         if candidate.is_file():
             return candidate
+    if root.joinpath(path).is_dir():
+        raise DataError(f"{path!r} is a folder; name a file in it, or write hub: {path} if `datasets` saved it")
     raise DataError(
         f"no file {path!r} under {root.resolve()}; correct the path, or set data_dir to the folder that holds it"
     )
@@ -56,11 +61,25 @@ def read_file(path: Path) -> Iterator[Row]:
         raise DataError(
             f"{path}: suffix {suffix!r} is not one of {', '.join(SUFFIXES)} (each may end in .gz); convert it"
         )
+    kind, coding = SUFFIXES[suffix], ""
     try:
         with gzip.open(path) if packed else open(path, "rb") as f:
-            yield from READERS[SUFFIXES[suffix]](cast(BinaryIO, f))
+            coding = _other_coding(f.peek(4)[:4]) if kind != "parquet" else ""
+            if not coding:
+                yield from READERS[kind](cast(BinaryIO, f))
     except (OSError, EOFError, zlib.error, DataError) as error:
         raise DataError(f"{path}: cannot be read whole ({error}); make or fetch the file again") from None
+    if coding:
+        raise DataError(f"{path}: is in {coding}, not UTF-8; convert it: iconv -f {coding} -t UTF-8 FILE > NEW")
+
+
+def _other_coding(head: bytes) -> str:
+    """UTF-32 or UTF-16, if a text begins as one: with its mark, or with the zero byte of an ASCII character."""
+    if head in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return "UTF-32"
+    marked = head[:2] in (b"\xff\xfe", b"\xfe\xff")
+    is_wide = head.count(0) == 2 and b"\0\0" in (head[::2], head[1::2])
+    return "UTF-16" if marked or is_wide else ""
 
 
 def _read_jsonl(f: BinaryIO) -> Iterator[Row]:
@@ -97,13 +116,22 @@ def _read_csv(f: BinaryIO) -> Iterator[Row]:
             return
         except csv.Error as error:  # what follows a broken quote cannot be told apart
             raise DataError(f"line {reader.line_num}: {error}") from None
-        place = f"line {reader.line_num}"
+        place, header = f"line {reader.line_num}", Counter(reader.fieldnames or [])
         if None in values or None in values.values():
-            yield Row(place, {}, BadRow(f"not the header's {len(reader.fieldnames or [])} cells"))
+            mark = other_separator(list(header))
+            fault = (
+                f"cells separated by {mark!r}, not by commas" if mark else f"not the header's {header.total()} cells"
+            )
+            yield Row(place, {}, BadRow(fault))
         elif any("\udc80" <= c <= "\udcff" for cell in values.values() for c in cell):
             yield Row(place, {}, BadRow("not UTF-8"))
         else:
-            yield Row(place, values)
+            yield Row(place, {name: cell if header[name] == 1 else REPEATED for name, cell in values.items()})
+
+
+def other_separator(columns: list[str]) -> str:
+    """What seems to stand between the columns of a CSV file whose header is a single cell; empty if nothing does."""
+    return next((mark for mark in ";\t|" if len(columns) == 1 and mark in columns[0]), "")
 
 
 def _read_parquet(f: BinaryIO) -> Iterator[Row]:

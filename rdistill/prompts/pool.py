@@ -10,8 +10,8 @@ from typing import Any
 from rdistill.config import Config, Source
 from rdistill.errors import DataError
 from rdistill.prompts.clusters import Grams, cluster_text, grams, like_any, near_duplicates, without_template
-from rdistill.prompts.files import BadRow, Row, find_file, read_file, read_hub
-from rdistill.prompts.rows import Draft, nearest_first, read_draft
+from rdistill.prompts.files import BadRow, Row, find_file, other_separator, read_file, read_hub
+from rdistill.prompts.rows import Draft, column_names, nearest_first, read_draft
 from rdistill.prompts.splits import SHOWN, place
 from rdistill.prompts.tasks import make_rows
 from rdistill.prompts.variations import calculation, variations
@@ -19,6 +19,8 @@ from rdistill.records import Pool, Problem, Split, canonical_json, content_id
 
 MAX_BAD = 0.1
 GIVE_UP_AFTER = 1000
+NAMED = 20
+"""Columns that an error offers."""
 
 
 def build_problems(config: Config) -> tuple[list[Problem], dict[str, Any]]:
@@ -74,7 +76,7 @@ def read_source(source: Source, config: Config, field: str) -> tuple[list[Draft]
     columns: list[str] = []
     for row in islice(_open(source, config, field, counts), source.size):
         counts["rows"] += 1
-        columns = columns or list(row.values)
+        columns = columns or column_names(row.values)
         try:
             if row.fault:
                 raise row.fault
@@ -99,14 +101,24 @@ def _open(source: Source, config: Config, field: str, counts: dict[str, Any]) ->
         counts["local"] = (Path(config.data_dir or ".") / source.hub).is_dir()
         counts["revision"] = source.revision
         return read_hub(source.hub, source.subset, source.hub_split, source.revision, config.data_dir)
-    assert source.path
-    try:
-        path = find_file(source.path, config.data_dir)
-    except DataError as error:
-        raise DataError(f"{field}.path: {error}") from None
+    path = find_source(source, config, field)
     with open(path, "rb") as f:
         counts["sha256"] = hashlib.file_digest(f, "sha256").hexdigest()
     return read_file(path)
+
+
+def find_source(source: Source, config: Config, field: str) -> Path:
+    """The file that a source names. Raises: DataError if there is none."""
+    assert source.path
+    if (Path(config.data_dir or ".") / source.path).is_dir():
+        raise DataError(
+            f"{field}.path={source.path!r} is a folder, expected a file; for one that `datasets` saved or loads, write "
+            f"hub: {source.path} in its place"
+        )
+    try:
+        return find_file(source.path, config.data_dir)
+    except DataError as error:
+        raise DataError(f"{field}.path: {error}") from None
 
 
 def _refuse_bad(
@@ -123,7 +135,14 @@ def _refuse_bad(
     remedy = f"mend the rows, or correct {field}.fields"
     for name, column in source.fields:
         if column and reason == f"no column {column!r}":
-            remedy = f"set {field}.fields.{name} to one of: {', '.join(nearest_first(columns, column)) or 'none there'}"
+            named = ", ".join(nearest_first(columns, column)[:NAMED]) or "none there"
+            remedy = f"set {field}.fields.{name} to one of: {named}"
+    if reason == "not UTF-8":
+        remedy = "convert the file to UTF-8 (from Latin-1: iconv -f LATIN1 -t UTF-8 FILE > NEW)"
+    if "more than once" in reason:
+        remedy = "give each column of the file a name of its own"
+    if "separated by" in reason or (reason.startswith("no column") and other_separator(columns)):
+        remedy = "write the file with commas between the cells, or as JSONL"
     if "gold" in reason and "column" not in reason:
         remedy = f"correct {field}.gold_format={source.gold_format} or {field}.fields.gold"
     raise DataError(f"{origin}: {bad} of {counts['rows']} rows cannot be used, first {place}: {reason}; {remedy}")

@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from rdistill.config import Source
-from rdistill.prompts.files import BadRow
+from rdistill.prompts.files import REPEATED, BadRow
 from rdistill.records import Message
 from rdistill.tools.calls import CLOSE, OPEN
 
@@ -54,6 +54,8 @@ def take(values: dict[str, Any], column: str) -> Any:
             found = _step(found, key)
     if found is ABSENT:
         raise BadRow(f"no column {column!r}")
+    if found is REPEATED:
+        raise BadRow(f"column {column!r} stands more than once in the header")
     if found is None:
         raise BadRow(f"null in column {column!r}")
     return found
@@ -65,6 +67,17 @@ def _step(value: Any, key: str) -> Any:
     if isinstance(value, list) and key.isdecimal() and int(key) < len(value):
         return value[int(key)]
     return ABSENT
+
+
+def column_names(values: dict[str, Any], depth: int = 3) -> list[str]:
+    """The columns of a row, and with dots those of the rows nested in it."""
+    nested = [
+        f"{key}.{inner}"
+        for key, value in values.items()
+        if depth > 1 and isinstance(value, dict)
+        for inner in column_names(value, depth - 1)
+    ]
+    return [*map(str, values), *nested]
 
 
 def nearest_first(columns: list[str], wanted: str) -> list[str]:

@@ -85,7 +85,27 @@ BAD_FILES = {
     "a json array": ("d.jsonl", b"[1, 2]\n", "not a JSON object"),
     "nan": ("d.jsonl", b'{"q": "x", "a": NaN}\n', "not JSON"),
     "deep": ("d.jsonl", b'{"q":' + b"[" * 100_000 + b"\n", "not JSON"),
-    "latin-1": ("d.jsonl", '{"q": "é", "a": "1"}\n'.encode("latin-1"), "line 1: not UTF-8"),
+    "latin-1": (
+        "d.jsonl",
+        '{"q": "é", "a": "1"}\n'.encode("latin-1"),
+        "line 1: not UTF-8; convert the file to UTF-8 (fr",
+    ),
+    "utf-16": (
+        "d.jsonl",
+        lines(ROWS).decode().encode("utf-16"),
+        "is in UTF-16, not UTF-8; convert it: iconv -f UTF-16",
+    ),
+    "utf-16 without a mark": ("d.jsonl", lines(ROWS).decode().encode("utf-16-be"), "is in UTF-16, not UTF-8"),
+    "utf-32 csv": ("d.csv", "q,a\nx,1\n".encode("utf-32"), "is in UTF-32, not UTF-8"),
+    "semicolons": ("d.csv", b"q;a\nx;1\n", "no column 'q'; write the file with commas between the cells"),
+    "semicolons and commas": (
+        "d.csv",
+        b"q;a\nx, y;1\n",
+        "cells separated by ';', not by commas; write the file with com",
+    ),
+    "tabs": ("d.csv", b"q\ta\nx\t1\n", "write the file with commas between the cells"),
+    "a column twice": ("d.csv", b"q,a,a\nx,1,7\n", "column 'a' stands more than once in the header; give each column"),
+    "nested": ("d.jsonl", b'{"z": {"qu": "x", "b": 1}, "a": "1"}\n', "fields.prompt to one of: z.qu, "),
     "latin-1 csv": ("d.csv", 'q,a\n"é",1\n'.encode("latin-1"), "line 2: not UTF-8"),
     "surrogate": ("d.jsonl", b'{"q": "\\ud800", "a": "1"}\n', "JSON in UTF-8"),
     "wrong column": ("d.jsonl", b'{"zz": 1, "question": "x", "a": "1"}\n', "fields.prompt to one of: question, "),
@@ -111,6 +131,18 @@ def test_a_malformed_file_is_one_clear_sentence(tmp_path, name):
     with pytest.raises(DataError) as caught:
         read(tmp_path, path=file)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_column_that_is_there_twice_and_not_used_is_none_to_refuse(tmp_path):
+    (tmp_path / "d.csv").write_bytes(b"q,x,a,x\nWhy?,1,7,2\n")
+    drafts, counts = read(tmp_path, path="d.csv")
+    assert (drafts[0].gold, counts["refused"]) == ("7", {})
+
+
+def test_a_folder_as_path_is_told_of(tmp_path):
+    (tmp_path / "saved").mkdir()
+    with pytest.raises(DataError, match=r"'saved' is a folder; name a file in it, or write hub: saved"):
+        find_file("saved", str(tmp_path))
 
 
 def test_a_few_bad_rows_are_counted_and_many_are_an_error(tmp_path):
