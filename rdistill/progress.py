@@ -50,7 +50,11 @@ def bar(label: str, total: int, unit: str = "rows") -> Iterator[Callable[[int, s
     )
     with Progress(*columns, console=out) as progress:
         task = progress.add_task(label, total=total, note="")
-        yield lambda done, note="": progress.update(task, completed=done, note=note)
+
+        def update(done: int, note: str = "") -> None:
+            progress.update(task, completed=done, note=note)
+
+        yield update
 
 
 @contextmanager
