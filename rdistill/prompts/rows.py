@@ -71,12 +71,11 @@ def _step(value: Any, key: str) -> Any:
 
 def column_names(values: dict[str, Any], depth: int = 3) -> list[str]:
     """The columns of a row, and with dots those of the rows nested in it."""
-    nested = [
-        f"{key}.{inner}"
-        for key, value in values.items()
-        if depth > 1 and isinstance(value, dict)
-        for inner in column_names(value, depth - 1)
-    ]
+    nested: list[str] = []
+    for key, value in values.items():
+        inner = {"0": value[0]} if isinstance(value, list) and value and isinstance(value[0], dict) else value
+        if depth > 1 and isinstance(inner, dict):
+            nested += [f"{key}.{name}" for name in column_names(inner, depth - 1)]
     return [*map(str, values), *nested]
 
 

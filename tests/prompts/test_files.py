@@ -109,6 +109,7 @@ BAD_FILES = {
     "latin-1 csv": ("d.csv", 'q,a\n"é",1\n'.encode("latin-1"), "line 2: not UTF-8"),
     "surrogate": ("d.jsonl", b'{"q": "\\ud800", "a": "1"}\n', "JSON in UTF-8"),
     "wrong column": ("d.jsonl", b'{"zz": 1, "question": "x", "a": "1"}\n', "fields.prompt to one of: question, "),
+    "nested list": ("d.jsonl", b'{"z": [{"qu": "x"}], "a": "1"}\n', "z.0.qu"),
     "null prompt": ("d.jsonl", b'{"q": null, "a": "1"}\n', "null in column 'q'"),
     "empty prompt": ("d.jsonl", b'{"q": " ", "a": "1"}\n', "empty prompt"),
     "empty gold": ("d.jsonl", b'{"q": "x", "a": " "}\n', "empty gold; correct prompts.sources.0.gold_format=text"),
