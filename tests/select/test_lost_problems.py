@@ -10,6 +10,7 @@ from rdistill import steps
 from rdistill.config import Config
 from rdistill.errors import DataError
 from rdistill.ledger import Ledger
+from rdistill.pipeline import _brief
 from rdistill.records import Problem, Reason, Sample, Status, Verdict
 from rdistill.run import RunFolder
 from rdistill.select import build_pairs, select_examples
@@ -106,6 +107,15 @@ def test_where_nothing_passed_the_error_says_why(
         steps.select(RunFolder(tmp_path / "run"), make_config(), ledger)
     assert all(part in str(caught.value) for part in parts), caught.value
     assert ("stronger" in str(caught.value)) == (status is FAIL)
+
+
+def test_the_line_of_verify_has_the_statuses(ledger: Ledger, tmp_path: Path) -> None:
+    asked = problem("a")
+    samples = [sample(asked, n) for n in range(4)]
+    verdicts = [verdict(s, status) for s, status in zip(samples, [PASS, FAIL, UNKNOWN, UNKNOWN], strict=True)]
+    fill(ledger, [asked], samples, verdicts + [verdict(s, PASS, "format") for s in samples])
+    result = steps.verify(RunFolder(tmp_path / "run"), make_config(), ledger)
+    assert _brief(result) == "pass=1, fail=1, unverifiable=2"
 
 
 def test_a_right_draft_is_learned_where_no_revision_is_right(ledger: Ledger) -> None:
