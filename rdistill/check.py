@@ -26,7 +26,7 @@ from rdistill.run import RunFolder
 from rdistill.sandbox import Consent, sandbox_warnings
 from rdistill.sandbox import require as require_sandbox
 from rdistill.select.completions import complete
-from rdistill.stages import fingerprints, stages_of, why_rerun
+from rdistill.stages import RAN, fingerprints, stages_of, why_repair, why_rerun
 from rdistill.teacher.engines import START_S
 from rdistill.tools import format_tool_call
 from rdistill.verifiers.composition import GROUP_VERIFIERS, check_domains
@@ -227,9 +227,12 @@ def plan_of_stages(config: Config) -> dict[str, str]:
     run, prints = RunFolder(config.run_dir or ""), fingerprints(config)
     found: dict[str, str] = {}
     for stage in stages_of(config):
-        reason = why_rerun(stage, run.read_manifest(stage.name), *prints[stage.name])
+        manifest = run.read_manifest(stage.name)
+        reason = why_rerun(stage, manifest, prints) or why_repair(stage, run)
         follows = [name for name in stage.inputs if found[name] != "done"]
-        found[stage.name] = reason or (f"{follows[0]} runs again" if follows else "done")
+        if follows and (reason is None or reason.endswith(RAN)):
+            reason = f"{' and '.join(follows)} {'runs' if len(follows) == 1 else 'run'} again"  # nothing has run yet
+        found[stage.name] = reason or "done"
     return found
 
 

@@ -86,30 +86,33 @@ def print_lineage(found: dict[str, Any], console: Console) -> None:
         """What is there, as name=value."""
         return "".join(f" {name}={text(value)}" for name, value in values.items() if value is not None)
 
+    def line(content: str) -> None:
+        console.print(content, soft_wrap=True)  # one line a row, for `grep`
+
     problem = found["problem"]
     facts = named(split=problem.get("split"), gold=str(problem.get("gold")), hint=problem.get("hint"))
-    console.print(f"{mark(problem['id'])}problem {problem['id']} {facts}")
+    line(f"{mark(problem['id'])}problem {problem['id']} {facts}")
     for message in problem.get("messages", []):
-        console.print(f"      {message['role']}: {text(message['content'])}")
+        line(f"      {message['role']}: {text(message['content'])}")
     for sample in found["samples"]:
         ended = {name: sample[name] for name in ("finish_reason", "sandbox", "fault")}
         facts = named(answer=str(sample["answer"]), hint=sample["sampling"].get("hint"), **ended)
-        console.print(f"{mark(sample['id'])}  sample {sample['id']}  {sample['role']}{facts}")
+        line(f"{mark(sample['id'])}  sample {sample['id']}  {sample['role']}{facts}")
         for message in sample["messages"]:
-            console.print(f"        {message['role']}: {text(message['content'])}")
+            line(f"        {message['role']}: {text(message['content'])}")
         for verdict in sample["verdicts"]:
-            console.print(
+            line(
                 f"        {verdict['verifier']} {verdict['version']}: {verdict['status']} {verdict['reason']} "
                 f"{text(verdict['detail'], 90)}{named(sandbox=verdict['sandbox'])}"
             )
         for example in sample["examples"]:
-            console.print(f"{mark(example['id'])}      example {example['id']}  mode={example['mode']}")
+            line(f"{mark(example['id'])}      example {example['id']}  mode={example['mode']}")
     for pair in found["pairs"]:
-        console.print(
+        line(
             f"{mark(pair['id'])}  pair {pair['id']}  {pair['source']}/{pair['mode']} {text(pair['reason'])} "
             f"chosen={pair['chosen_id'][:12]} rejected={pair['rejected_id'][:12]}"
         )
     for row in found["answers"]:
         facts = named(answer=str(row["answer"]), finish_reason=row["finish_reason"], sandbox=row.get("sandbox"))
-        console.print(f"    {row['model']} {row['mode']}: {row['status']} {row['reason']}{facts}")
-        console.print(f"        assistant: {text(row['text'])}")
+        line(f"    {row['model']} {row['mode']}: {row['status']} {row['reason']}{facts}")
+        line(f"        assistant: {text(row['text'])}")

@@ -60,14 +60,16 @@ def run_pipeline(
             if reason and reason.endswith(FOLLOWS):
                 reason = why_repair(stage, run, ran)  # the inputs may have come out as they were
             if reason is None:
-                console.print(f"{stage.name:<9} done", style="dim")
+                console.print(f"{stage.name:<9} done", style="dim", soft_wrap=True)
                 continue
             logs = logs or run.new_attempt()
             _announce(console, stage, reason)
             started = time.monotonic()
             result = run_stage(stage, run, config, logs, lock)
             ran.add(stage.name)
-            console.print(f"{stage.name:<9} {_brief(result)}  ({time.monotonic() - started:.0f} s)", markup=False)
+            console.print(
+                f"{stage.name:<9} {_brief(result)}  ({time.monotonic() - started:.0f} s)", markup=False, soft_wrap=True
+            )
             for warning in result.get("warnings", []):
                 _warn(console, warning)
 
@@ -82,7 +84,7 @@ def _plan(
     """Why each stage must run, or None. One that only follows another is asked again once that one has run."""
     reasons: dict[str, str | None] = {}
     for place, stage in enumerate(stages):
-        reason = why_rerun(stage, run.read_manifest(stage.name), *prints[stage.name])
+        reason = why_rerun(stage, run.read_manifest(stage.name), prints)
         reason = reason or why_repair(stage, run)
         if from_stage and place >= _place(from_stage, stages):
             reason = reason or f"--from {from_stage}"
@@ -115,7 +117,7 @@ def _require_inputs(run: RunFolder, stage: Stage, prints: dict) -> None:
 
 
 def _announce(console: Console, stage: Stage, reason: str) -> None:
-    console.print(f"{stage.name:<9} starts: {reason}", style="bold", markup=False)
+    console.print(f"{stage.name:<9} starts: {reason}", style="bold", markup=False, soft_wrap=True)
     sys.stderr.flush()
 
 

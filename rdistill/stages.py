@@ -28,7 +28,7 @@ from typing import Any
 
 from rdistill import __version__, errors
 from rdistill.config import Config
-from rdistill.errors import ConfigError, DataError, RdistillError, first_cause, is_disk_full, kind_of, no_space
+from rdistill.errors import ConfigError, RdistillError, first_cause, is_disk_full, kind_of, no_space
 from rdistill.ledger import Ledger
 from rdistill.outputs import damaged_output, describe_outputs
 from rdistill.process import child_environment, last_error_line, watch_over_children
@@ -178,18 +178,15 @@ def content_settings(stage: Stage, config: Config) -> dict[str, str]:
 def data_digests(config: Config) -> dict[str, str]:
     """Content of each source that is a file, or a data set's folder, on this machine."""
     from rdistill.models import folder_digest
-    from rdistill.prompts.files import find_file
+    from rdistill.prompts.pool import find_source
 
     found: dict[str, str] = {}
     for number, source in enumerate(config.prompts.sources):
-        field = f"prompts.sources.{number}.path"
+        field = f"prompts.sources.{number}"
         if source.path:
-            try:
-                found[field] = file_digest(find_file(source.path, config.data_dir), field)
-            except DataError as error:
-                raise DataError(f"{field}: {error}") from None
+            found[f"{field}.path"] = file_digest(find_source(source, config, field), f"{field}.path")
         elif source.hub and (folder := Path(config.data_dir or ".") / source.hub).is_dir():
-            found[f"prompts.sources.{number}.hub"] = folder_digest(folder)
+            found[f"{field}.hub"] = folder_digest(folder)
     return found
 
 
@@ -234,6 +231,8 @@ def without_indices(key: str) -> str:
     return ".".join(part for part in key.split(".") if not part.isdigit())
 
 
+RAN = "ran again"
+"""How a reason ends that names stages before; where nothing has run yet, they are to run again."""
 Identity = tuple[str, dict[str, Any]]
 """A stage's fingerprint, and the settings that it changes with."""
 
@@ -248,10 +247,11 @@ def fingerprints(config: Config) -> dict[str, Identity]:
     return found
 
 
-def why_rerun(stage: Stage, manifest: dict[str, Any] | None, fingerprint: str, settings: dict[str, Any]) -> str | None:
-    """None if the stage is done and unchanged, else why it must run, naming the field."""
+def why_rerun(stage: Stage, manifest: dict[str, Any] | None, prints: dict[str, Identity]) -> str | None:
+    """None if the stage is done and unchanged, else why it must run, naming the field, or the inputs that have."""
     if manifest is None:
         return "not done yet"
+    fingerprint, settings = prints[stage.name]
     if manifest.get("fingerprint") == fingerprint:
         return None
     before = manifest.get("settings", {})
@@ -260,7 +260,9 @@ def why_rerun(stage: Stage, manifest: dict[str, Any] | None, fingerprint: str, s
         return f"{changed[0]} changed" + (f" (and {len(changed) - 1} more)" if len(changed) > 1 else "")
     if manifest.get("version") != stage.version:
         return "its code changed"
-    return f"{' or '.join(stage.inputs)} ran again"
+    read = manifest.get("inputs") or {}
+    others = [name for name in stage.inputs if read.get(name) != prints[name][0]]
+    return f"{' and '.join(others or stage.inputs)} {RAN}"
 
 
 def why_repair(stage: Stage, run: RunFolder, ran: Container[str] = ()) -> str | None:

@@ -278,7 +278,7 @@ def test_a_template_that_would_spoil_training_is_refused(place: Path, template: 
     done = rdistill("check", "good.yaml", "student.model=student", "select.modes=[direct, explain]")
     assert done.code == 2
     text = sentence(done.err)
-    assert "student.model='student'" in text and part in text and "take another model" in text
+    assert "student.model='" in text and "/student'" in text and part in text and "take another model" in text
 
 
 @pytest.mark.parametrize(("missing", "code"), [("tokenizer.json", 3), ("model.safetensors", 3), ("config.json", 3)])
@@ -294,7 +294,7 @@ def test_a_model_folder_that_is_not_whole_is_refused(place: Path, missing: str, 
 def test_a_damaged_tokenizer_is_refused(place: Path) -> None:
     (make_student(place / "student") / "tokenizer.json").write_text("{")
     done = rdistill("check", "good.yaml", "student.model=student")
-    assert done.code == 3 and "student.model='student': its tokenizer cannot be loaded" in sentence(done.err)
+    assert done.code == 3 and "/student': its tokenizer cannot be loaded" in sentence(done.err)
 
 
 def test_deepspeed_files_must_be_json_objects(place: Path) -> None:
@@ -316,6 +316,11 @@ def test_data_files_that_cannot_be_used(place: Path) -> None:
         done = rdistill("check", "good.yaml", f"prompts.sources.0.path={name}")
         assert done.code == 2, (name, done)
         assert name in sentence(done.err) and ";" in done.err
+    (place / "saved").mkdir()
+    for command in ("check", "run"):
+        done = rdistill(command, "good.yaml", "prompts.sources.0.path=saved")
+        assert done.code == 2 and "prompts.sources.0.path='saved' is a folder" in sentence(done.err)
+        assert "write hub: saved" in done.err
 
 
 def test_a_verifier_plugin_that_does_not_import_is_refused(place: Path) -> None:

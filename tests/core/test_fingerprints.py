@@ -211,17 +211,22 @@ def test_a_file_that_is_gone_is_named_by_its_field(place: Path, file: str, error
 
 def test_the_reason_names_the_field(place: Path) -> None:
     stage = next(s for s in STAGES if s.name == "dpo")
-    before, settings = fingerprints(load_config("base.yaml"))["dpo"]
-    manifest = {"fingerprint": before, "settings": settings, "version": stage.version}
-    assert why_rerun(stage, manifest, before, settings) is None
-    assert why_rerun(stage, None, before, settings) == "not done yet"
-    edited = fingerprints(load_config("base.yaml", ["dpo.beta=0.5"]))["dpo"]
-    assert why_rerun(stage, manifest, *edited) == "dpo.beta changed"
-    edited = fingerprints(load_config("base.yaml", ["dpo.beta=0.5", "dpo.epochs=2", "seed=4"]))["dpo"]
-    assert why_rerun(stage, manifest, *edited) == "dpo.beta changed (and 2 more)"
-    upstream = fingerprints(load_config("base.yaml", ["sft.epochs=9"]))["dpo"]
-    assert why_rerun(stage, manifest, *upstream) == "sft or pair ran again"
-    assert why_rerun(stage, {**manifest, "fingerprint": "x", "version": 0}, before, settings) == "its code changed"
+
+    def identities(*overrides: str) -> dict[str, tuple[str, dict[str, Any]]]:
+        return fingerprints(load_config("base.yaml", list(overrides)))
+
+    before = identities()
+    fingerprint, settings = before["dpo"]
+    inputs = {name: before[name][0] for name in stage.inputs}
+    manifest = {"fingerprint": fingerprint, "settings": settings, "version": stage.version, "inputs": inputs}
+    assert why_rerun(stage, manifest, before) is None
+    assert why_rerun(stage, None, before) == "not done yet"
+    assert why_rerun(stage, manifest, identities("dpo.beta=0.5")) == "dpo.beta changed"
+    edited = identities("dpo.beta=0.5", "dpo.epochs=2", "seed=4")
+    assert why_rerun(stage, manifest, edited) == "dpo.beta changed (and 2 more)"
+    assert why_rerun(stage, manifest, identities("sft.epochs=9")) == "sft ran again"
+    assert why_rerun(stage, manifest, identities("select.prefer=first")) == "sft and pair ran again"
+    assert why_rerun(stage, {**manifest, "fingerprint": "x", "version": 0}, before) == "its code changed"
 
 
 def test_the_written_config_repeats_the_run_from_another_folder(

@@ -237,6 +237,35 @@ def test_the_reason_names_the_file(go_writing: Go, folder: RunFolder, tmp_path: 
         go_writing(only="sft")
 
 
+def test_check_says_what_is_to_run_and_why_before_anything_did(
+    go_writing: Go, folder: RunFolder, tmp_path: Path
+) -> None:
+    def planned(*overrides: str) -> dict[str, str]:
+        return check.plan_of_stages(load_config(tmp_path / "pipe.yaml", [*overrides, f"run_dir={folder.root}"]))
+
+    go_writing()
+    assert set(planned().values()) == {"done"}
+    plan = planned("sft.epochs=9")
+    assert (plan["sft"], plan["dpo"], plan["evaluate"]) == ("sft.epochs changed", "sft runs again", "dpo runs again")
+    go_writing("sft.epochs=9", until="sft")
+    assert planned("sft.epochs=9")["dpo"] == "sft ran again"
+    folder.pairs_data.unlink()
+    assert planned("sft.epochs=9")["pair"] == "data/pairs.parquet is missing"
+
+
+def test_a_line_is_not_broken_at_the_width_of_no_terminal(
+    go_writing: Go, folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "pair", lambda run, config, ledger: {"sha256": "0" * 64, "rows": 1})
+    go_writing()
+    folder.pairs_data.unlink(missing_ok=True)
+    folder.manifest("pair").unlink()
+    said = io.StringIO()
+    run_pipeline(load_config(tmp_path / "pipe.yaml", [f"run_dir={folder.root}"]), Console(file=said, width=20))
+    assert "pair      starts: not done yet\n" in said.getvalue()
+    assert f"pair      sha256={'0' * 64}, rows=1  (0 s)\n" in said.getvalue()
+
+
 def test_what_follows_a_file_that_came_out_another_one_runs_too(
     go_writing: Go, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
