@@ -110,11 +110,6 @@ def _open(source: Source, config: Config, field: str, counts: dict[str, Any]) ->
 def find_source(source: Source, config: Config, field: str) -> Path:
     """The file that a source names. Raises: DataError if there is none."""
     assert source.path
-    if (Path(config.data_dir or ".") / source.path).is_dir():
-        raise DataError(
-            f"{field}.path={source.path!r} is a folder, expected a file; for one that `datasets` saved or loads, write "
-            f"hub: {source.path} in its place"
-        )
     try:
         return find_file(source.path, config.data_dir)
     except DataError as error:

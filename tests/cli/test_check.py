@@ -319,7 +319,7 @@ def test_data_files_that_cannot_be_used(place: Path) -> None:
     (place / "saved").mkdir()
     for command in ("check", "run"):
         done = rdistill(command, "good.yaml", "prompts.sources.0.path=saved")
-        assert done.code == 2 and "prompts.sources.0.path='saved' is a folder" in sentence(done.err)
+        assert done.code == 2 and "prompts.sources.0.path: 'saved' is a folder" in sentence(done.err)
         assert "write hub: saved" in done.err
 
 
