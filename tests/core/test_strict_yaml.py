@@ -65,7 +65,7 @@ def test_hostile_yaml_is_refused_at_once(name: str, tmp_path: Path, monkeypatch:
     started = time.process_time()
     with pytest.raises(ValueError) as caught:
         loads_yaml(HOSTILE[name])
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 3
     assert "\n" not in str(caught.value) and str(caught.value)
     assert not list(tmp_path.iterdir())
 

@@ -156,7 +156,7 @@ def test_quick_checks_are_quick(make):
             await asyncio.gather(*(pool.check(*pair) for pair in pairs))
             return len(pairs) / (time.monotonic() - start)
 
-    assert asyncio.run(work()) > 500  # 12,000 alone on two cores; others may be using them
+    assert asyncio.run(work()) > 100  # 12,000 alone on two cores; others may be using them
 
 
 def test_a_check_that_outlives_the_pool_starts_no_process(make, sleeps):
