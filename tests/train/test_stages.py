@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from train_helpers import make_run
 
 from rdistill.config import dump_config, load_config
-from rdistill.errors import DataError, TrainError
+from rdistill.errors import TrainError
 from rdistill.run import RunFolder
 from rdistill.stages import BY_NAME, fingerprints, write_manifest
 from rdistill.train.data import load_sft
@@ -176,7 +176,7 @@ def held_out_loss(root: Path) -> float:
 
 def test_a_failed_rank_is_one_sentence(tmp_path):
     make_run(tmp_path)
-    with pytest.raises(DataError, match="none of 12 rows can be trained on"):
+    with pytest.raises(TrainError, match=r"12 of 12 rows cannot be trained on \(12 TOO_LONG\); .* max_length is 4"):
         start(tmp_path, "sft", ranks=2, max_length=4)
 
 
