@@ -16,9 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
-
 from rdistill.errors import ConfigError, DataError
+from rdistill.strict_yaml import loads_yaml
 
 LOCK_WAIT_S = 1.0
 """A killed run's processes are gone within this time; a living one holds the lock longer."""
@@ -171,8 +170,8 @@ class RunFolder:
     def _name(self) -> str | None:
         """The name of the run that lives here, as its config says."""
         try:
-            tree = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError):
+            tree = loads_yaml(self.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             return None
         name = tree.get("name") if isinstance(tree, dict) else None
         return name if isinstance(name, str) else None

@@ -5,8 +5,9 @@ from urllib.parse import quote
 
 from rdistill.errors import PrerequisiteError
 
-SHORTEST = 4
-"""Characters of the shortest key that is taken for a secret; `x`, which some servers are content with, is none."""
+SHORTEST = 12
+"""Characters of the shortest key that is taken for a secret. A placeholder (`EMPTY`, `dummy`, `null`) is none, and a
+word that replies may hold: to mask it would change them."""
 
 
 class Key:

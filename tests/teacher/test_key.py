@@ -86,3 +86,11 @@ def test_the_probe_masks_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_no_secret_garbles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_KEY", "x")
     assert Key("TEST_KEY").masked("an example") == "an example"
+
+
+@pytest.mark.parametrize("placeholder", ["EMPTY", "null", "test", "dummy-key"])
+def test_a_placeholder_is_no_secret_and_changes_no_reply(placeholder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_KEY", placeholder)
+    reply = {"choices": [{"message": {"content": f"say {placeholder}", "refusal": None}, "finish_reason": "stop"}]}
+    said = json.loads(said_by(httpx.Response(200, json=reply)))
+    assert (said["text"], said["finish_reason"]) == (f"say {placeholder}", "stop")

@@ -302,6 +302,7 @@ class Particular(Endpoint):
     """Wants max_completion_tokens, and then says that one token is too few to think."""
 
     def answer(self, body: dict) -> tuple[int, bytes]:
+        self.requests += 1
         said = NOT_MAX_TOKENS if "max_tokens" in body else "Could not finish the message because max_tokens was reached"
         return 400, json.dumps({"error": {"message": said}}).encode()
 
@@ -309,6 +310,7 @@ class Particular(Endpoint):
 def test_the_probe_speaks_as_the_model_wants() -> None:
     with Particular() as endpoint:
         probe_endpoint(make_config(endpoint.url))
+        assert endpoint.requests == 2  # as usual, then in the model's words
 
 
 def test_the_probe_waits_for_a_busy_endpoint() -> None:
