@@ -1,6 +1,6 @@
 """The tool_call verifier on the Berkeley function calling leaderboard: right calls, changed ones, none wanted.
 
-    python benchmarks/tool_call.py --data FOLDER [--seed 0] [--json]
+    python benchmarks/tool_call.py --data FOLDER [--seed 0] [--every 1] [--json]
 
 Claimed, and checked here (exit status 1 if one is missed):
 - the ground truth, one accepted value an argument, is accepted 100 % (simple_python, multiple, parallel,
@@ -73,7 +73,9 @@ def accepts(row: dict[str, Any], calls: list[Call], form: int = 0) -> bool:
 
 
 def changed(value: Any, dice: random.Random) -> Any:
-    """Another value of the same type."""
+    """Another value of the same type; null has no other."""
+    if value is None:
+        return "something else"
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):
@@ -134,11 +136,11 @@ def wrong_lists(calls: list[Call]) -> dict[str, list[Call]]:
     return {"call_left_out": calls[1:], "call_doubled": [*calls, calls[0]], "another_name": renamed}
 
 
-def benchmark(data: Path, seed: int) -> dict[str, Any]:
+def benchmark(data: Path, seed: int, every: int) -> dict[str, Any]:
     dice, counts, found = random.Random(seed), defaultdict(Counter), {}
     num_checks, seconds = 0, 0.0
     for name in SETS:
-        rows = read_rows(data / "bfcl" / f"{name}.jsonl.gz")
+        rows = read_rows(data / "bfcl" / f"{name}.jsonl.gz")[::every]
         refused = []
         for at, row in enumerate(rows):
             calls = right_calls(row, dice)
@@ -151,7 +153,7 @@ def benchmark(data: Path, seed: int) -> dict[str, Any]:
                 counts[kind]["passed" if accepts(row, wrong) else "refused"] += 1
         found[name] = {"n": len(rows), "accepted": len(rows) - len(refused), "refused": refused}
     found["changed"] = {kind: {"n": count.total(), "refused": count["refused"]} for kind, count in counts.items()}
-    found["irrelevance"] = judge_irrelevance(read_rows(data / "bfcl" / "irrelevance.jsonl.gz"))
+    found["irrelevance"] = judge_irrelevance(read_rows(data / "bfcl" / "irrelevance.jsonl.gz")[::every])
     return {**found, "checks_per_s": round(num_checks / seconds)}
 
 
@@ -183,9 +185,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with bfcl/")
     parser.add_argument("--seed", type=int, default=0, help="which argument is changed, and how")
+    parser.add_argument("--every", type=int, default=1, help="take each Nth row")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args()
-    found = benchmark(args.data, args.seed)
+    found = benchmark(args.data, args.seed, args.every)
     finish(found, missed_targets(found), as_json=args.json)
 
 
