@@ -11,7 +11,9 @@ READY := .venv/.ready
 TORCH := $(shell grep '^torch==' requirements/cpu.lock)
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 JOBS ?= 2
-QUICK_TESTS := $(BIN)/python -m pytest -q -rs -m "not engine" --numprocesses $(JOBS) --dist loadfile
+TESTS := $(BIN)/python -m pytest -q -rs
+SIDE_BY_SIDE := --numprocesses $(JOBS) --dist loadfile
+QUICK_TESTS := $(TESTS) -m "not engine" $(SIDE_BY_SIDE)
 
 .PHONY: setup quickstart test check lint lock clean
 
@@ -33,10 +35,11 @@ $(READY): requirements/cpu.lock requirements/system.sh pyproject.toml
 quickstart: setup
 	$(BIN)/rdistill run configs/quickstart.yaml
 
-# Quick tests side by side; those on real models alone, since each takes every core.
+# Side by side, as far as one test leaves cores to another; those on vLLM run alone, since each takes every core.
 test: setup
 	$(QUICK_TESTS)
-	$(BIN)/python -m pytest -q -rs -m engine
+	$(TESTS) -m engine tests/train $(SIDE_BY_SIDE)
+	$(TESTS) -m engine --ignore tests/train
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -8,8 +8,13 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from rdistill.config import dump_config, load_config
+from rdistill.run import RunFolder
 from rdistill.train.attention import register_attention
+from rdistill.train.launch import launch
 
+EXACT = {"dtype": "float32", "batch_size": 5, "micro_batch_size": 2, "log_every": 1}
+"""Settings with which curves can be compared step by step."""
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
@@ -103,3 +108,16 @@ def make_run(root: Path, rows: int = 12, **options: dict) -> Path:
     path = root / "config.yaml"
     path.write_text(json.dumps(config))
     return path
+
+
+def start(root: Path, stage: str, **options: object) -> list[dict]:
+    """Launch a stage of a tiny run, which is made where there is none; returns its metrics lines."""
+    path = root / "config.yaml"
+    if not path.exists():
+        make_run(root)
+    config = load_config(path, [f"{stage}.{k}={json.dumps(v)}" for k, v in options.items()])
+    run = RunFolder(root)
+    run.result(stage).unlink(missing_ok=True)
+    run.config.write_text(dump_config(config))
+    launch(stage, run, config)
+    return [json.loads(line) for line in run.metrics(stage).read_text().splitlines()]
