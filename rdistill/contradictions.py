@@ -51,6 +51,8 @@ def _weights_disagree(config: "Config") -> Iterator[str]:
     modes = {*config.select.modes}
     if "direct" in modes and not weights.answer:
         yield "sft.weights.answer=0, but mode 'direct' of select.modes consists of the answer alone; raise it"
+    if config.sft.multitask_lambda is not None and len({*config.sft.mode_weights.values()}) > 1:
+        yield "sft.mode_weights weighs the modes in one mean, sft.multitask_lambda has two; take one of them out"
     if config.sft.multitask_lambda is not None and not {"direct"} < modes:
         yield (
             f"sft.multitask_lambda={config.sft.multitask_lambda:g} weighs mode 'direct' against others, but "

@@ -30,7 +30,7 @@ class Section(BaseModel):
             raise ValueError(f"got {str(value).lower()}, which is neither a number nor text; change it")
         return value
 
-    @field_validator("prompts", "max_tokens", mode="before", check_fields=False)
+    @field_validator("prompts", "max_tokens", "mode_weights", mode="before", check_fields=False)
     @classmethod
     def other_modes_keep_their_default(cls, value: Any, info: ValidationInfo) -> Any:
         default = cls.model_fields[info.field_name or ""].default

@@ -112,6 +112,8 @@ class SftConfig(TrainConfig):
     epochs: Annotated[float, Field(gt=0)] = 3
     batch_size: Positive = 16
     weights: SpanWeights = SpanWeights()
+    mode_weights: PerMode[Annotated[float, Field(gt=0)]] = {"explain": 1.0, "direct": 1.0, "tool": 1.0}
+    """How much a row of each mode counts beside a row of another, on top of `weights` and `normalize`."""
     normalize: Literal["token", "span", "example"] = "token"
     """What counts alike in the mean over a step's rows, whatever its length: a token, a span (an unbroken run of one
     role) or an example; docs/training.md has the equations."""

@@ -119,7 +119,9 @@ def load_sft(path: Path, tokenizer: Any, config: SftConfig) -> TokenData:
 
     def tokens(row: dict[str, Any]) -> list[Tokens]:
         rendered = _render(tokenizer, row["messages"], row["spans"], config.weights, config.max_length)
-        return [Tokens(rendered.ids, normalized_weights(rendered.weights, rendered.roles, config.normalize))]
+        weights = normalized_weights(rendered.weights, rendered.roles, config.normalize)
+        times = config.mode_weights[row["mode"]]
+        return [Tokens(rendered.ids, [times * w for w in weights])]
 
     data = _load(path, tokens)
     if config.early_stop is not None:

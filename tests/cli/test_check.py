@@ -118,6 +118,7 @@ OVERRIDES = {
         ["teacher.sampling.max_tokens=4096", "teacher.vllm.max_model_len=2048", "raise"],
     ),
     "nothing weighs": (["sft.weights={rationale: 0, answer: 0, tool_call: 0}"], ["sft.weights", "raise one"]),
+    "modes weighed twice": (["sft.mode_weights={direct: 2}", "sft.multitask_lambda=0.5"], ["sft.mode_weights", "take"]),
     "direct weighs nothing": (["sft.weights.answer=0"], ["sft.weights.answer=0", "'direct'", "raise it"]),
     "nothing required": (
         ["verify.verifiers=[{name: math, required: false}]"],

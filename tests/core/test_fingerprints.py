@@ -71,6 +71,7 @@ EDITS: dict[str, tuple[Any, str | None]] = {
     "pair.max_per_problem": (1, "pair"),
     "sft.learning_rate": (1e-5, "sft"),
     "sft.weights.answer": (2.0, "sft"),
+    "sft.mode_weights": ({"direct": 2.0}, "sft"),
     "sft.lora.rank": (8, "sft"),
     "sft.ranks": (4, None),
     "sft.log_every": (50, None),

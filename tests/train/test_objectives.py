@@ -115,6 +115,24 @@ def test_any_cut_of_a_step_gives_the_documented_loss(tmp_path, monkeypatch, norm
             )
 
 
+def test_modes_are_mixed_by_weight(tmp_path):
+    """A `direct` row as three rows of another mode: in the mean over examples, and in every token's weight."""
+    make_run(tmp_path, rows=10)
+    path, mixing = tmp_path / "data" / "sft.parquet", {"direct": 3.0}
+    config = SftConfig(normalize="example", mode_weights=mixing)
+    data, model = load_sft(path, TOKENIZER, config), tiny_model(len(TOKENIZER))
+    trainer = trainer_of(data, config)
+    with torch.no_grad():
+        mixed = step_loss(trainer, model, [collate([*enumerate(data.groups)])]).item()
+        alone = [step_loss(trainer, model, [collate([(row, group)])]).item() for row, group in enumerate(data.groups)]
+    counts = [3.0 if mode == "direct" else 1.0 for mode in data.modes]
+    assert {*counts} == {1.0, 3.0}
+    assert mixed == pytest.approx(sum(c * a for c, a in zip(counts, alone, strict=True)) / sum(counts), rel=1e-5)
+    tokens = [load_sft(path, TOKENIZER, SftConfig(mode_weights=m)).groups for m in ({}, mixing)]
+    for count, [(_, before)], [(_, after)] in zip(counts, *tokens, strict=True):
+        assert after == [count * w for w in before]
+
+
 def test_a_step_with_one_task_only_has_a_loss_and_a_gradient():
     config, groups = SftConfig(multitask_lambda=0.5), [[Tokens([1, 2, 3], [0.0, 1.0, 1.0])]] * 2
     data = TokenData(modes=["explain", "direct"], groups=groups)
