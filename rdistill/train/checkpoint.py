@@ -5,9 +5,11 @@
 transformers and DeepSpeed write their files to `checkpoint-N`, which counts for nothing. When every rank is done, rank
 0 writes MANIFEST.json (size and SHA-256 of each file, identity, step), syncs it all to the disk, renames the folder to
 `step-N` and replaces `latest`. A stage goes on from the newest `step-N` that still is what its manifest says; a
-damaged one is set aside, loudly. Only the very same training uses a checkpoint (`training_identity`).
+damaged one is set aside, loudly. Only the very same training uses a checkpoint (`training_identity`); one of another
+training (another learning rate, say) waits aside until that training comes back, or the stage is done.
 """
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -32,6 +34,8 @@ BYTES_A_WEIGHT = 20
 """More than a checkpoint holds of a weight that is trained: itself twice, and AdamW's two moments, in float32."""
 MANIFEST = "MANIFEST.json"
 LATEST = "latest"
+SHORT = 12
+"""Characters of an identity that tell apart the trainings of one stage."""
 
 
 class DamagedCheckpoint(Exception):
@@ -55,7 +59,7 @@ def training_identity(trainer: Any, stage: str, start: Path) -> str:
 def usable_checkpoint(trainer: Any, stage: str, start: Path) -> Path | None:
     """The newest whole checkpoint of this very training, or None; those that it writes from now on are sealed.
 
-    Every rank must call. Rank 0 decides, and clears away what is unfinished or belongs to another training.
+    Every rank must call. Rank 0 decides, clears away what is unfinished, and sets aside what is of another training.
     """
     from accelerate.utils import broadcast_object_list
 
@@ -146,29 +150,27 @@ def seal(written: Path, step: int, identity: str) -> Path:
 
 
 def newest_whole(folder: Path, identity: str) -> Path | None:
-    """The newest checkpoint in `folder` that validates and is of this identity; the rest is cleared away.
+    """The newest checkpoint in `folder` that validates and is of this identity, however often it was set aside.
 
-    A damaged checkpoint is renamed to `step-N.damaged`, with a line on standard error that says what is wrong with it.
+    A damaged one is renamed to `step-N.damaged`, with a line on standard error that says what is wrong with it; one of
+    another training to `step-N.` and the beginning of its identity, and back again when that training goes on.
     """
     for unfinished in folder.glob("checkpoint-*"):
         shutil.rmtree(unfinished, ignore_errors=True)
+    others = _change_places(folder, identity)
     candidates = _sealed(folder)
     pointed = _read(folder / LATEST)
-    if pointed and pointed not in [c.name for c in candidates]:
+    if pointed and pointed not in [*others, *(c.name for c in candidates)]:
         _warn(f"{folder / pointed} is gone, though {LATEST} names it; trying an older checkpoint")
     for checkpoint in candidates:
         try:
             manifest = validate(checkpoint)
         except DamagedCheckpoint as error:
             _warn(f"{checkpoint} is damaged ({error}); set aside, trying an older one")
-            aside = checkpoint.with_name(f"{checkpoint.name}.damaged")
-            shutil.rmtree(aside, ignore_errors=True)
-            checkpoint.rename(aside)
+            _set_aside(checkpoint, "damaged")
             continue
-        if manifest["identity"] == identity:
-            print(f"training goes on after step {manifest['step']}, from {checkpoint}", flush=True)
-            return checkpoint
-        shutil.rmtree(checkpoint)
+        print(f"training goes on after step {manifest['step']}, from {checkpoint}", flush=True)
+        return checkpoint
     if candidates:
         _warn(f"{folder} holds no whole checkpoint of this training; it starts from step 0")
     return None
@@ -229,6 +231,27 @@ def _sealed(folder: Path) -> list[Path]:
     """Checkpoints, newest first."""
     found = [p for p in folder.glob("step-*") if p.name[5:].isdigit() and p.is_dir()]
     return sorted(found, key=lambda p: int(p.name[5:]), reverse=True)
+
+
+def _change_places(folder: Path, identity: str) -> list[str]:
+    """Set the checkpoints of other trainings aside (their names), and put this one's back in their places."""
+    others = []
+    for checkpoint in _sealed(folder):
+        with contextlib.suppress(DamagedCheckpoint):
+            if (other := _manifest(checkpoint)["identity"]) != identity:
+                _warn(f"{checkpoint} is of a training with other settings or data; set aside until that one goes on")
+                _set_aside(checkpoint, other[:SHORT])
+                others.append(checkpoint.name)
+    for aside in folder.glob(f"step-*.{identity[:SHORT]}"):
+        if not aside.with_suffix("").exists():
+            aside.rename(aside.with_suffix(""))
+    return others
+
+
+def _set_aside(checkpoint: Path, why: str) -> None:
+    aside = checkpoint.with_name(f"{checkpoint.name}.{why}")
+    shutil.rmtree(aside, ignore_errors=True)
+    checkpoint.rename(aside)
 
 
 def _encode(manifest: dict[str, Any]) -> str:

@@ -94,16 +94,21 @@ def test_an_unknown_file_a_lost_folder_and_no_whole_one_are_said(folder, capsys)
     assert "step-40 is gone, though latest names it" in said and "it starts from step 0" in said
 
 
-def test_unfinished_and_foreign_checkpoints_are_cleared_away(folder, capsys):
+def test_unfinished_checkpoints_are_cleared_away(folder):
     write(folder, 60)
-    seal(write(folder, 80), 80, "other")
     assert newest_whole(folder, "this") == folder / "step-40"
-    assert sorted(p.name for p in folder.iterdir()) == ["latest", "step-40"]
+    assert sorted(p.name for p in folder.iterdir()) == ["latest", "step-20", "step-40"]
 
 
-def test_a_checkpoint_of_another_training_is_not_used(folder):
+def test_a_checkpoint_of_another_training_waits_until_that_one_goes_on(folder, capsys):
     assert newest_whole(folder, "other") is None
-    assert not list(folder.glob("step-*"))
+    said = capsys.readouterr().err
+    assert "step-40 is of a training with other settings or data; set aside" in said and "is gone" not in said
+    assert sorted(p.name for p in folder.glob("step-*")) == ["step-20.this", "step-40.this"]
+    seal(write(folder, 40), 40, "other")
+    assert newest_whole(folder, "other") == folder / "step-40"
+    assert newest_whole(folder, "this") == folder / "step-40"
+    assert sorted(p.name for p in folder.glob("step-*")) == ["step-20", "step-40", "step-40.other"]
 
 
 class Killed(BaseException):
