@@ -21,6 +21,7 @@ from rdistill.config import Config, TrainConfig, load_config
 from rdistill.errors import RdistillError, kind_of
 from rdistill.models import load_plain
 from rdistill.precision import resolved
+from rdistill.process import preloads
 from rdistill.run import RunFolder
 from rdistill.train.zero import take_norms_in_pieces
 
@@ -43,6 +44,8 @@ def main(name: str, stage: Callable[[RunFolder, Config], None], argv: list[str] 
         prepare_process()
         run = RunFolder(config.run_dir)
         by_hand = os.environ["RANK"] == "0" and not os.environ.get(WATCH_STDIN)
+        if by_hand:
+            say_what_is_missing()
         with recorded(name, run, config) if by_hand else contextlib.nullcontext():
             stage(run, with_dtype(config, name))
     except RdistillError as error:
@@ -78,6 +81,15 @@ def recorded(name: str, run: RunFolder, config: Config) -> Iterator[None]:
         yield
         write_card(run.model(name), config)
         write_manifest(BY_NAME[name], run, config, identity, run.read_result(name), time.monotonic() - began)
+
+
+def say_what_is_missing() -> None:
+    """Name what `rdistill run` would preload on a CPU and this process was started without."""
+    import torch
+
+    present = os.environ.get("LD_PRELOAD", "").split(":")
+    if not torch.cuda.is_available() and (missing := [str(p) for p in preloads() if str(p) not in present]):
+        print(f"slower than `rdistill run` on this CPU; start it with LD_PRELOAD={':'.join(missing)}", file=sys.stderr)
 
 
 def _end_with_launcher() -> None:

@@ -1,6 +1,7 @@
 """Launches of a stage with real `deepspeed`: its settings, its faults, its end. A tiny student made on the spot."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,10 +48,20 @@ def test_qlora_trains_on_4_bits_and_saves_the_exact_weights(tmp_path, deepspeed)
     assert {k for k in student if "proj" not in k} == same
 
 
-def test_zero3_without_lora_saves_every_tensor(tmp_path):
-    start(tmp_path, "sft", ranks=2, deepspeed=str(ROOT / "configs" / "deepspeed" / "zero3.json"))
-    student, trained = (load_file(tmp_path / d / "model.safetensors") for d in ("student", "models/sft"))
-    assert {k: v.shape for k, v in student.items()} == {k: v.shape for k, v in trained.items()}
+def test_preferences_with_adapters_start_at_the_sft_model(tmp_path):
+    """The reference is the SFT model, though adapters are what is trained."""
+    make_run(tmp_path)
+    sft = tmp_path / "models" / "sft"
+    shutil.copytree(tmp_path / "student", sft)
+    weights = load_file(sft / "model.safetensors")
+    weights["model.norm.weight"] *= 1.3  # the base model itself would be another reference
+    save_file(weights, sft / "model.safetensors", metadata={"format": "pt"})
+    lines = start(tmp_path, "dpo", **EXACT, ranks=2, epochs=4, lora={"rank": 4}, learning_rate=1e-2)
+    assert lines[0]["margin"] == pytest.approx(0, abs=1e-5) and lines[-1]["margin"] > 0.1
+    assert RunFolder(tmp_path).read_result("dpo")["step0_drift"] < 1e-6
+    trained = load_file(tmp_path / "models" / "dpo" / "model.safetensors")
+    assert trained.keys() == weights.keys()
+    assert {k for k in weights if not torch.equal(weights[k], trained[k])} == {k for k in weights if "_proj" in k}
 
 
 @pytest.mark.parametrize(("ranks", "deepspeed"), [(1, None), (2, "zero3")])
@@ -62,6 +73,8 @@ def test_early_stop_keeps_the_model_of_the_lowest_held_out_loss(tmp_path, ranks,
     result = RunFolder(tmp_path).read_result("sft")
     looks = {line["step"]: line["held_out_loss"] for line in lines if "held_out_loss" in line}
     assert list(looks) == list(range(2, result["steps"] + 1, 2))
+    student, trained = (load_file(tmp_path / d / "model.safetensors") for d in ("student", "models/sft"))
+    assert {k: v.shape for k, v in student.items()} == {k: v.shape for k, v in trained.items()}
     best = min(looks, key=looks.get)
     assert best == result["best_step"] == result["steps"] - 4 < 20
     assert {step for step in looks if step > best} == {best + 2, best + 4}

@@ -8,7 +8,7 @@ import torch
 from train_helpers import make_run, tiny_model, tiny_tokenizer
 
 from rdistill.config import DpoConfig, load_config
-from rdistill.errors import ConfigError
+from rdistill.errors import ConfigError, TrainError
 from rdistill.train.batches import collate, loader
 from rdistill.train.data import load_pairs
 from rdistill.train.dpo import PairTrainer, drift_warnings
@@ -89,6 +89,24 @@ def test_an_idle_rank_counts_the_same_metrics(pairs, kind):
     metrics, trainer.state.global_step = sorted(trainer.totals), 1
     trainer.batch_loss(model, collate([(0, pairs.groups[0])]))
     assert metrics == sorted(trainer.totals)
+
+
+def test_a_policy_that_is_not_the_reference_stops_before_the_first_update(pairs):
+    model, trainer = tiny_model(len(TOKENIZER)), object.__new__(PairTrainer)
+    trainer.settings, trainer.totals = DpoConfig(dtype="float32"), {}
+    trainer.state = SimpleNamespace(global_step=0)
+    batch = collate([(row, pairs.groups[row]) for row in range(6)])
+    with torch.no_grad():
+        same_B2 = trainer.sums(model, batch).compared_B2
+        trainer.reference = SimpleNamespace(values_B2=same_B2)
+        trainer.batch_loss(model, batch)
+        assert trainer.step0_drift == 0
+        for values_B2 in (1.001 * same_B2, torch.full_like(same_B2, torch.nan)):
+            trainer.reference = SimpleNamespace(values_B2=values_B2)
+            with pytest.raises(TrainError, match=r"differ by .*% before the first update \(margin 0 was expected\)"):
+                trainer.batch_loss(model, batch)
+        trainer.state.global_step = 1
+        trainer.batch_loss(model, batch)
 
 
 def test_drift_is_warned_about():
