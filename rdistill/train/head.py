@@ -18,8 +18,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
-"""Model types whose logits are the head's product and nothing more."""
+FAMILIES = ("gemma", "gemma3_text", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "smollm3")
+"""Model types whose logits are the head's product and nothing more, unless their config sets a soft cap."""
 SLICE = 1 << 23
 """Logits that are held at once."""
 
@@ -84,7 +84,9 @@ def target_logps(
 def fit_head(model: Any) -> bool:
     """Make a transformers model answer with log-probabilities inside `head_targets`; False if it cannot."""
     head = model.get_output_embeddings()
-    fits = model.config.model_type in FAMILIES and type(head) is torch.nn.Linear and head.bias is None
+    is_plain = type(head) is torch.nn.Linear and head.bias is None
+    is_capped = getattr(model.config, "final_logit_softcapping", None) is not None
+    fits = model.config.model_type in FAMILIES and is_plain and not is_capped
     if fits:
         head.targets_N = None
         head.forward = MethodType(_head_forward, head)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from train_helpers import tiny_model
-from transformers import GemmaConfig, GemmaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from rdistill.train.attention import Segment
-from rdistill.train.head import fit_head, head_targets, target_logps
+from rdistill.train.head import FAMILIES, fit_head, head_targets, target_logps
 from rdistill.train.losses import token_logps
 
 
@@ -68,9 +68,27 @@ def test_a_fitted_model_answers_with_log_probabilities_inside_and_logits_outside
     assert torch.equal(model(**inputs).logits, logits)
 
 
-def test_a_model_that_does_more_with_its_logits_stays_as_it_is():
+def small(family, **options):
+    """A model of one layer, its head drawn wide enough for logits to differ."""
     shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
-    gemma = GemmaForCausalLM(GemmaConfig(vocab_size=32, num_key_value_heads=1, head_dim=16, **shape))
-    assert not fit_head(gemma)
-    with head_targets(gemma, torch.zeros(1, dtype=torch.long)) as has_logps:
+    common = {"vocab_size": 32, "num_key_value_heads": 1, "head_dim": 16, "pad_token_id": 0, "initializer_range": 1.0}
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **shape, **common, **options)).eval()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_says_what_its_own_logits_say(family):
+    model, ids = small(family), torch.randint(32, (1, 9))
+    inputs = {"input_ids": ids, "logits_to_keep": torch.arange(8)}
+    expected = model(**inputs).logits[0].log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
+    assert fit_head(model)
+    with head_targets(model, ids[0, 1:]):
+        torch.testing.assert_close(model(**inputs).logits[0], expected)
+
+
+@pytest.mark.parametrize(("family", "options"), [("gemma2", {}), ("gemma3_text", {"final_logit_softcapping": 30.0})])
+def test_a_model_that_does_more_with_its_logits_stays_as_it_is(family, options):
+    capped = small(family, **options)
+    assert not fit_head(capped)
+    with head_targets(capped, torch.zeros(1, dtype=torch.long)) as has_logps:
         assert not has_logps
