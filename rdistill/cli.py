@@ -292,11 +292,13 @@ def verifiers_test(
     if as_json:
         out.print_json(json.dumps(found))
         return
-    why = found.pop("why")
+    why, unreadable = found.pop("why"), found.pop("unreadable")
     for key, value in found.items():
-        out.print(f"{key:<16} {value}", markup=False)
-    for row_id, verdict in why.items():
-        out.print(f"  {row_id}: {_printable(verdict)}", markup=False, soft_wrap=True)
+        out.print(_printable(f"{key:<16} {value}"), markup=False)
+    for row_id, said in why.items():
+        out.print(_printable(f"  {row_id}: {said}"), markup=False, soft_wrap=True)
+    for row_id, said in unreadable.items():
+        out.print(_printable(f"  not read: {row_id}: {said}"), markup=False, soft_wrap=True)
 
 
 def _test_all_verifiers(timeout_s: float, as_json: bool) -> None:
