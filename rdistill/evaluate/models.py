@@ -130,7 +130,7 @@ class Evaluation:
             samples = await self._answer_all(answer, update)
             engine.patience.conclude()
             self.warnings += [f"{role} {mode}: {warning}" for warning in fault_warnings(samples)]
-            seconds = time.monotonic() - started
+            seconds = time.monotonic() - max(started, engine.ready_at)
             found = await self._judge_all(role, mode, samples)
             tokens = sum(r["output_tokens"] for r in found)
             # Completions that were at hand from an earlier attempt say nothing about speed.

@@ -69,6 +69,11 @@ class CachedEngine:
         self.fresh += 1
         return completion
 
+    @property
+    def ready_at(self) -> float:
+        """When the engine could answer, by time.monotonic(); 0 where nobody noted it."""
+        return getattr(self._engine, "ready_at", 0.0)
+
     async def close(self) -> None:
         await self._engine.close()
 

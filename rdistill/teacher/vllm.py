@@ -47,6 +47,30 @@ def engine_arguments(folder: str, config: VllmConfig, seed: int, *, cpu: bool) -
     return arguments | {"gpu_memory_utilization": config.gpu_memory_utilization}
 
 
+def vllm_identity(model: str, revision: str | None, config: VllmConfig) -> str:
+    """The engine's identity, without starting it. Raises PrerequisiteError without vLLM or the model."""
+    dtype = resolved(config.dtype) if _on_cpu(config) else config.dtype
+    shape = content_id(dtype, config.max_model_len)[:8]
+    return f"vllm:{model_identity(model, revision)}:{shape}"
+
+
+def _on_cpu(config: VllmConfig) -> bool:
+    """Whether vLLM computes on the CPU here. It reads its environment when it is imported, so that is set before."""
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(config.cpu_kv_cache_gib))
+    if (os.cpu_count() or 1) <= SMALL_CPU:
+        # vLLM keeps a core free for its scheduler; on a small machine that is up to half of the computing.
+        os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    try:
+        from vllm.platforms import current_platform
+    except ImportError as error:
+        raise PrerequisiteError(
+            f"the vllm engine needs vLLM ({error}); pip install 'rdistill[gpu]', or on CPU: make setup"
+        ) from None
+    return current_platform.is_cpu()
+
+
 @dataclass
 class _Asked:
     """One prompt, how it is sampled, and what vLLM has written after it."""
@@ -94,29 +118,16 @@ class VllmEngine:
         cls, model: str, revision: str | None, config: VllmConfig, *, seed: int = 0, timeout_s: float = 300
     ) -> "VllmEngine":
         """Load the model. Raises PrerequisiteError without vLLM, TeacherError if the engine does not start."""
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(config.cpu_kv_cache_gib))
-        if (os.cpu_count() or 1) <= SMALL_CPU:
-            # vLLM keeps a core free for its scheduler; on a small machine that is up to half of the computing.
-            os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        folder = resolve_model(model, revision)
+        folder, identity = resolve_model(model, revision), vllm_identity(model, revision, config)
+        arguments = engine_arguments(folder, config, seed, cpu=_on_cpu(config))
         try:
             from vllm.engine.arg_utils import AsyncEngineArgs
-            from vllm.platforms import current_platform
             from vllm.v1.engine.async_llm import AsyncLLM
-        except ImportError as error:
-            raise PrerequisiteError(
-                f"the vllm engine needs vLLM ({error}); pip install 'rdistill[gpu]', or on CPU: make setup"
-            ) from None
-        arguments = engine_arguments(folder, config, seed, cpu=current_platform.is_cpu())
-        try:
+
             # The name stands in metrics: no path of this machine.
             engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments, served_model_name=Path(folder).name))
         except Exception as error:
             raise TeacherError(f"vLLM cannot start {model!r}: {error}; see the log of this attempt") from error
-        shape = content_id(arguments["dtype"], config.max_model_len)[:8]
-        identity = f"vllm:{model_identity(model, revision)}:{shape}"
         return cls(engine, engine.get_tokenizer(), identity, config.max_model_len, timeout_s)
 
     async def chat(self, messages: list[Message], request: Request) -> Completion:

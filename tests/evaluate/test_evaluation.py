@@ -10,7 +10,6 @@ from scripted import Reply, ScriptedEngine
 
 from rdistill.config import Config
 from rdistill.errors import DataError, TeacherError
-from rdistill.evaluate import models
 from rdistill.evaluate.models import answer_verifiers, evaluate_models, group_by_weights
 from rdistill.evaluate.scorecard import paired_tests, score
 from rdistill.ledger import Ledger
@@ -83,12 +82,7 @@ class Served:
 def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     served = Served()
     monkeypatch.setattr(engines, "start_vllm", served.start)
-
-    async def start_teacher(config: Config) -> ScriptedEngine:
-        teacher = config.teacher
-        return await served.start(teacher.model, teacher.revision, teacher.vllm)
-
-    monkeypatch.setattr(models, "start_teacher", start_teacher)
+    monkeypatch.setattr("rdistill.teacher.vllm.vllm_identity", lambda model, *_: f"scripted:{Path(model).name}")
     return served
 
 
@@ -172,9 +166,10 @@ def test_a_student_that_was_not_trained_is_left_out(run: RunFolder, served: Serv
 
 def test_a_second_evaluation_asks_nothing_and_keeps_its_speeds(run: RunFolder, served: Served) -> None:
     _, first = evaluate(run, make_config())
-    calls = sum(len(e.calls) for e in served.engines)
+    calls, started = sum(len(e.calls) for e in served.engines), len(served.started)
     _, second = evaluate(run, make_config())
     assert sum(len(e.calls) for e in served.engines) == calls
+    assert len(served.started) == started, "no engine starts for completions that are at hand"
     assert second == first
     _, fewer = evaluate(run, make_config(evaluate={"limit": 4}))
     assert fewer["models"]["sft"]["direct"]["n"] == 4
