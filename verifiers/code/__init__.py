@@ -12,8 +12,10 @@ A wrong value or an exception is a `fail`; a time-out, a resource limit or a bro
 import time
 from typing import Any
 
-from rdistill.verifiers.code.asserts import plan_asserts
+from rdistill.verifiers.code.asserts import PlannedStep, plan_asserts
 from rdistill.verifiers.code.blocks import MAX_CODE_CHARS, extract_code
+from rdistill.verifiers.code.lifting import Judge
+from rdistill.verifiers.code.values import Undecided
 
 from rdistill.answers import normalise_reasoning
 from rdistill.records import Problem, Reason, Sample, Verdict
@@ -36,7 +38,7 @@ class Code:
     """Verifier of programs and functions. `timeout_s` is for all cases of a sample together."""
 
     name = "code"
-    version = "5"
+    version = "6"
 
     def __init__(self, timeout_s: float = 4.0, memory_mb: int = 512) -> None:
         self.sandbox = Sandbox(timeout_s=timeout_s, memory_mb=memory_mb)
@@ -85,20 +87,36 @@ class Code:
             plan = plan_asserts(gold["tests"], gold["entry_point"])
         except ValueError as error:
             return unverifiable(self, sample, Reason.BAD_GOLD, str(error))
-        run = run_steps(self.sandbox, code, [planned.step for planned in plan])
+        run = run_steps(self.sandbox, code, [step for planned in plan for step in planned.steps])
         if run.status != "ok":
             return self._no_outcomes(sample, run)
-        for planned, outcome in zip(plan, run.outcomes, strict=True):
-            if outcome.error is not None and planned.is_import and self._fails_alone(planned.step):
-                return unverifiable(self, sample, Reason.BAD_GOLD, f"{planned.label}: {outcome.error}")
-            if outcome.error is not None:
-                return self._raised(sample, outcome, planned.label)
-            if planned.judge is not None and not _holds(planned.judge, outcome.value):
-                return failed(self, sample, Reason.WRONG_ANSWER, f"{planned.label}: got {shorten(outcome.value)}")
+        outcomes, num_inside = iter(run.outcomes), 0
+        for planned in plan:
+            outcome, *others = [next(outcomes) for _ in planned.steps]
+            judge, is_inside = planned.judge, planned.is_inside or planned.judge is None
+            if planned.shaped and is_no_data(outcome):
+                (outcome,), judge, is_inside = others, planned.shaped[1], True
+            if fault := self._fault(sample, planned, outcome, judge):
+                return fault
+            num_inside += is_inside * planned.num_checks
         num_checks = sum(planned.num_checks for planned in plan)
-        num_unlifted = sum(planned.num_checks for planned in plan if planned.judge is None)
-        note = f", {num_unlifted} of them judged inside the sandbox" if num_unlifted else ""
+        note = f", {num_inside} of them judged inside the sandbox" if num_inside else ""
         return passed(self, sample, f"{num_checks} asserts{note}")
+
+    def _fault(self, sample: Sample, planned: PlannedStep, outcome: Outcome, judge: Judge | None) -> Verdict | None:
+        """The verdict on a step of the tests that did not go well; None for one that did."""
+        if outcome.error is not None and planned.is_import and self._fails_alone(planned.step):
+            return unverifiable(self, sample, Reason.BAD_GOLD, f"{planned.label}: {outcome.error}")
+        if planned.is_number and is_no_data(outcome):
+            return unverifiable(self, sample, Reason.UNPARSEABLE, f"{planned.label}: {outcome.error}, no plain number")
+        if outcome.error is not None:
+            return self._raised(sample, outcome, planned.label)
+        try:
+            if judge is None or holds(judge, outcome.value):
+                return None
+        except Undecided as error:
+            return unverifiable(self, sample, Reason.RESOURCE_LIMIT, f"{planned.label}: {error}")
+        return failed(self, sample, Reason.WRONG_ANSWER, f"{planned.label}: got {shorten(outcome.value)}")
 
     def _fails_alone(self, step: dict[str, str]) -> bool:
         """Whether a step of the tests raises in a sandbox that never held the solution."""
@@ -181,11 +199,16 @@ def shorten(value: Any) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def _holds(judge: Any, value: Any) -> bool:
-    """A judgement of a decoded value; a value that cannot even be compared does not hold."""
+def is_no_data(outcome: Outcome) -> bool:
+    """Whether a step gave a value that is not made of plain builtin types."""
+    return outcome.error is not None and outcome.error.startswith("it returned ")
+
+
+def holds(judge: Judge, value: Any) -> bool:
+    """A judgement of a decoded value; a value that cannot even be compared does not hold. Raises Undecided."""
     try:
-        return bool(judge(value))
-    except (TypeError, ValueError, ArithmeticError, RecursionError):
+        return judge(value)
+    except (TypeError, ValueError, ArithmeticError, LookupError, RecursionError):
         return False
 
 

@@ -4,27 +4,26 @@
     planned.step     # {"kind": "value", "code": "add(2, 3)"}: all that the sandbox sees
     planned.judge    # is it 5?
 
-Lifted: `call == value`, `value == call`, `call is None`, `call`, `not call`, `abs(call - value) < tolerance` and
-`math.isclose(call, value)`, where a value is made of literals. Any other assert runs in the sandbox, where a solution
-could cheat it. Nothing of the tests is ever executed here.
+Any assert is lifted that is a call of the solution within operators and wrappers that values.py knows; `a and b` are
+two asserts. Any other runs in the sandbox, where a solution could cheat it. Nothing of the tests is ever executed here.
 """
 
 import ast
-import math
-import operator
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeGuard
+from collections.abc import Iterator
+from typing import NamedTuple, TypeGuard
 
-MAX_TEST_CHARS, MAX_NUMBER_BITS, MAX_ITEMS = 200_000, 20_000, 10_000
-Judge = Callable[[Any], bool]
+from rdistill.verifiers.code.lifting import Judge, Lifted, Scope, bound_names
+from rdistill.verifiers.code.values import is_literal, literal
 
-_COMPARE = {ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le}
-_ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
-_MAKERS = {"set": set, "frozenset": frozenset, "tuple": tuple, "list": list, "dict": dict, "float": float}
+MAX_TEST_CHARS = 200_000
 
 
 class PlannedStep(NamedTuple):
-    """A step for the sandbox and the judge of its value; None where the sandbox runs the assert, or there is none."""
+    """A step for the sandbox and the judge of its value; None where the sandbox runs the assert, or there is none.
+
+    shaped: a second step and judge, which count where the value of the first is no plain data.
+    is_inside: what is judged passed through more in the sandbox than the solution's own call.
+    """
 
     step: dict[str, str]
     judge: Judge | None
@@ -32,10 +31,15 @@ class PlannedStep(NamedTuple):
     num_checks: int
     is_import: bool = False
     """Of something other than the solution."""
+    shaped: tuple[dict[str, str], Judge] | None = None
+    is_inside: bool = False
+    is_number: bool = False
+    """The value is wrapped as a number: what is no plain data may be one, such as a Decimal."""
 
-
-class NotLiteral(ValueError):
-    """The expression is not made of literals."""
+    @property
+    def steps(self) -> list[dict[str, str]]:
+        """What the sandbox is asked for."""
+        return [self.step, self.shaped[0]] if self.shaped else [self.step]
 
 
 def plan_asserts(tests: str, entry_point: str) -> list[PlannedStep]:
@@ -46,14 +50,75 @@ def plan_asserts(tests: str, entry_point: str) -> list[PlannedStep]:
     if len(tests) > MAX_TEST_CHARS:
         raise ValueError(f"tests of {len(tests)} characters, at most {MAX_TEST_CHARS}")
     try:
-        statements = _flatten(ast.parse(tests).body, entry_point)
-        functions = _functions(statements)
-        steps = [_plan(s, functions, entry_point) for s in statements if not _is_assert_true(s)]
+        statements = _split(_flatten(ast.parse(tests).body, entry_point))
+        steps = _plan_all([s for s in statements if not _is_assert_true(s)], entry_point)
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(f"tests are no Python: {error}") from None
     if not any(step.num_checks for step in steps):
         raise ValueError("tests assert nothing")
     return steps
+
+
+def _plan_all(statements: list[ast.stmt], entry_point: str) -> list[PlannedStep]:
+    """A step for each statement that the sandbox needs, and for each assert."""
+    functions = _functions(statements)
+    scope = Scope.of(statements, entry_point)
+    lifts = [scope.lift(s.test) if isinstance(s, ast.Assert) else None for s in statements]
+    sent = _sent(statements, lifts, scope)
+    names = {name for s, is_sent in zip(statements, sent, strict=True) if is_sent for name in bound_names(s)}
+    steps = []
+    for statement, lifted, is_sent in zip(statements, lifts, sent, strict=True):
+        if lifted:
+            steps.append(_lifted_step(statement, lifted, bool(lifted.constants & names)))
+        elif is_sent:
+            steps.append(_run_step(statement, functions, entry_point))
+    return steps
+
+
+def _sent(statements: list[ast.stmt], lifts: list[Lifted | None], scope: Scope) -> list[bool]:
+    """Which statements enter the sandbox as they are: no lifted asserts, and no definition with expected values that
+    nothing in the sandbox uses, as of a `test_x` whose asserts are lifted."""
+    codes = [ast.parse(code) for found in lifts if found for code in (found.code, found.code_shaped) if code]
+    sent = [lifted is None and not _is_optional(s, scope) for s, lifted in zip(statements, lifts, strict=True)]
+    codes += [ast.Module([s], []) for s, is_sent in zip(statements, sent, strict=True) if is_sent]
+    left = [place for place, lifted in enumerate(lifts) if not lifted and not sent[place]]
+    needed: set[str] = set()
+    while codes:
+        needed |= {name for code in codes for name in _loaded(code)}
+        found = [place for place in left if needed & set(bound_names(statements[place]))]
+        codes = [ast.Module([statements[place]], []) for place in found]
+        for place in found:
+            sent[place] = True
+            left.remove(place)
+    return sent
+
+
+def _is_optional(statement: ast.stmt, scope: Scope) -> bool:
+    """A definition that may hold what is expected: of tests, of a helper that only compares, of a literal."""
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return name in scope.constants
+        case ast.FunctionDef(name=name) if name in scope.helpers:
+            return True
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return any(isinstance(node, ast.Assert) for node in ast.walk(statement))
+    return False
+
+
+def _loaded(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+
+
+def _split(statements: list[ast.stmt]) -> list[ast.stmt]:
+    """`assert a and b` as two asserts."""
+    flat: list[ast.stmt] = []
+    for statement in statements:
+        match statement:
+            case ast.Assert(test=ast.BoolOp(op=ast.And(), values=parts)):
+                flat += _split([ast.Assert(part, statement.msg) for part in parts])
+            case _:
+                flat.append(statement)
+    return flat
 
 
 def _flatten(body: list[ast.stmt], entry_point: str) -> list[ast.stmt]:
@@ -152,115 +217,21 @@ def _is_foreign_import(statement: ast.stmt, entry_point: str) -> bool:
     return not names & {entry_point, "solution"}
 
 
-def _plan(statement: ast.stmt, functions: dict[str, ast.FunctionDef], entry_point: str) -> PlannedStep:
-    label = " ".join(ast.unparse(statement).split())[:120]
-    lifted = _lift(statement.test) if isinstance(statement, ast.Assert) else None
-    if lifted:
-        return PlannedStep({"kind": "value", "code": ast.unparse(lifted[0])}, lifted[1], label, 1)
+def _run_step(statement: ast.stmt, functions: dict[str, ast.FunctionDef], entry_point: str) -> PlannedStep:
     num_asserts = sum(isinstance(node, ast.Assert) for node in _run_nodes(statement, functions))
     step = {"kind": "run", "code": ast.unparse(statement)}
-    return PlannedStep(step, None, label, num_asserts, _is_foreign_import(statement, entry_point))
+    return PlannedStep(step, None, _label(statement), num_asserts, _is_foreign_import(statement, entry_point))
 
 
-def _lift(test: ast.expr) -> tuple[ast.expr, Judge] | None:
-    """(expression for the sandbox, judge of its value), or None where the expected value would have to go along."""
-    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) and isinstance(test.operand, ast.Call):
-        return (test.operand, lambda value: not value) if _is_plain_call(test.operand) else None
-    if isinstance(test, ast.Call):
-        return _lift_isclose(test) or ((test, bool) if _is_plain_call(test) else None)
-    if not isinstance(test, ast.Compare) or len(test.ops) != 1:
-        return None
-    left, op, right = test.left, test.ops[0], test.comparators[0]
-    try:
-        expected = literal(right)
-    except NotLiteral:
-        is_turned = isinstance(op, ast.Eq | ast.NotEq) and is_literal(left)
-        return _lift(ast.Compare(right, [op], [left])) if is_turned else None
-    if is_literal(left):
-        return None
-    if isinstance(op, ast.Eq | ast.NotEq):
-        return left, lambda value: _COMPARE[type(op)](value, expected)
-    if isinstance(op, ast.Is | ast.IsNot) and (expected is None or isinstance(expected, bool)):
-        return left, lambda value: (value is expected) == isinstance(op, ast.Is)
-    return _lift_distance(left, op, expected)
+def _lifted_step(statement: ast.stmt, lifted: Lifted, is_known_inside: bool) -> PlannedStep:
+    """is_known_inside: what is expected stands in a variable that the sandbox has too."""
+    shaped = None
+    if lifted.code_shaped and lifted.judge_shaped:
+        shaped = {"kind": "value", "code": lifted.code_shaped}, lifted.judge_shaped
+    step = {"kind": "value", "code": lifted.code}
+    is_inside = lifted.is_inside or is_known_inside
+    return PlannedStep(step, lifted.judge, _label(statement), 1, False, shaped, is_inside, lifted.is_number)
 
 
-def _is_plain_call(call: ast.Call) -> bool:
-    """A call of a name, other than all(...) or any(...), whose arguments would carry the expected value along."""
-    return isinstance(call.func, ast.Name) and call.func.id not in ("all", "any", "isinstance", "callable", "check")
-
-
-def _lift_distance(left: ast.expr, op: ast.cmpop, tolerance: Any) -> tuple[ast.expr, Judge] | None:
-    """`abs(call - value) < tolerance`."""
-    match left:
-        case ast.Call(func=ast.Name(id="abs"), args=[ast.BinOp(left=call, op=ast.Sub(), right=value)], keywords=[]):
-            call, value = (value, call) if is_literal(call) else (call, value)
-            if type(op) in (ast.Lt, ast.LtE) and is_literal(value) and not is_literal(call):
-                target, compare = literal(value), _COMPARE[type(op)]
-                return call, lambda got: compare(abs(got - target), tolerance)
-    return None
-
-
-def _lift_isclose(test: ast.Call) -> tuple[ast.expr, Judge] | None:
-    """`math.isclose(call, value, rel_tol=..., abs_tol=...)`."""
-    if ast.unparse(test.func) not in ("math.isclose", "isclose") or len(test.args) != 2:
-        return None
-    (call, value), options = test.args, test.keywords
-    if is_literal(call) or not is_literal(value) or not all(k.arg and is_literal(k.value) for k in options):
-        return None
-    target, tolerances = literal(value), {str(k.arg): literal(k.value) for k in options}
-    return call, lambda got: math.isclose(got, target, **tolerances)
-
-
-def is_literal(node: ast.expr) -> bool:
-    """Whether `literal` has a value for it."""
-    try:
-        literal(node)
-    except NotLiteral:
-        return False
-    return True
-
-
-def literal(node: ast.expr) -> Any:
-    """The value of an expression of literals, signs, small arithmetic and set(...) and the like. Raises NotLiteral."""
-    try:
-        return _literal(node)
-    except (TypeError, ValueError, ArithmeticError) as error:
-        raise NotLiteral(str(error)) from None
-
-
-def _literal(node: ast.expr) -> Any:
-    match node:
-        case ast.Constant(value=value) if value is not ...:
-            return value
-        case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Set(elts=items):
-            values = [_literal(item) for item in items]
-            return {ast.List: list, ast.Tuple: tuple, ast.Set: set}[type(node)](values)
-        case ast.Dict(keys=keys, values=values) if None not in keys:
-            return {_literal(key): _literal(value) for key, value in zip(keys, values, strict=True) if key}
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_literal(operand)
-        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-            return +_literal(operand)
-        case ast.BinOp(left=left, op=op, right=right):
-            return _arithmetic(op, _literal(left), _literal(right))
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _MAKERS:
-            return _MAKERS[name](*(_literal(arg) for arg in args))
-    raise NotLiteral(ast.dump(node)[:40])
-
-
-def _arithmetic(op: ast.operator, left: Any, right: Any) -> Any:
-    """Numbers within a size, and a sequence times a small count."""
-    numbers = (int, float, complex)
-    if isinstance(op, ast.Pow) and type(left) is int and type(right) is int and 0 <= right <= 10_000:
-        if left.bit_length() * right <= MAX_NUMBER_BITS:
-            return left**right
-    elif type(op) in _ARITHMETIC and type(left) in numbers and type(right) in numbers:
-        if all(not isinstance(x, int) or x.bit_length() <= MAX_NUMBER_BITS // 2 for x in (left, right)):
-            return _ARITHMETIC[type(op)](left, right)
-    elif isinstance(op, ast.Mult) and type(left) in (list, str, tuple) and type(right) is int:
-        if len(left) * right <= MAX_ITEMS:
-            return left * right
-    elif isinstance(op, ast.Add) and type(left) is type(right) and type(left) in (list, str, tuple):
-        return left + right
-    raise NotLiteral("arithmetic beyond the limits")
+def _label(statement: ast.stmt) -> str:
+    return " ".join(ast.unparse(statement).split())[:120]
