@@ -5,7 +5,6 @@ data.groups, data.refused
 """
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -120,7 +119,7 @@ def load_sft(path: Path, tokenizer: Any, config: SftConfig) -> TokenData:
     def tokens(row: dict[str, Any]) -> list[Tokens]:
         rendered = _render(tokenizer, row["messages"], row["spans"], config.weights, config.max_length)
         weights = normalized_weights(rendered.weights, rendered.roles, config.normalize)
-        times = config.mode_weights[row["mode"]]
+        times = config.mode_weights.get(row.get("mode"), 1.0)
         return [Tokens(rendered.ids, [times * w for w in weights])]
 
     data = _load(path, tokens)
@@ -154,14 +153,13 @@ def _render(tokenizer: Any, messages: str, spans: str, weights: SpanWeights, max
 
 
 def _load(path: Path, tokens: Callable[[dict[str, Any]], list[Tokens]]) -> TokenData:
-    import datasets
+    import pyarrow.parquet as pq
 
     if not path.exists():
         raise DataError(f"{path} is missing; run the stages before this one (rdistill run CONFIG)")
     data = TokenData()
-    with tempfile.TemporaryDirectory() as scratch:
-        table = datasets.Dataset.from_parquet(str(path), keep_in_memory=True, cache_dir=scratch)
-    for row in table:
+    rows = pq.read_table(path).to_pylist()
+    for row in rows:
         try:
             data.groups.append(tokens(row))
             data.ids.append(row["id"])
@@ -173,6 +171,6 @@ def _load(path: Path, tokens: Callable[[dict[str, Any]], list[Tokens]]) -> Token
             data.example = data.example or f"row {row['id']}: {error}"
     if not data.groups and not data.refused:
         raise DataError(f"{path} holds no rows; look at what the stage before left out")
-    if data.refused.total() > MOST * len(table):
+    if data.refused.total() > MOST * len(rows):
         raise TrainError(f"{path}: {data.refusals()}")
     return data
