@@ -340,6 +340,111 @@ def test_an_import_that_the_sandbox_lacks_is_no_fault_of_the_solution():
 
 
 @pytest.mark.parametrize(
+    ("gold", "code", "status", "reason"),
+    [
+        (FUNCTION, "import numpy as np\ndef f(n): return int(np.add(n, 1))", "unverifiable", Reason.SANDBOX),
+        (FUNCTION, "def f(n):\n    from numpy.linalg import norm\n    return norm(n)", "unverifiable", Reason.SANDBOX),
+        (
+            asserts("from add import add\nassert add(2, 3) == 5"),
+            f"import numpy\n{RIGHT}",
+            "unverifiable",
+            Reason.SANDBOX,
+        ),
+        (PROPERTY, "import numpy\ndef f(n): return n + 2", "unverifiable", Reason.SANDBOX),
+        (STDIO, "import numpy\nprint(int(input()) + 1)", "unverifiable", Reason.SANDBOX),
+        (FUNCTION, "def f(n):\n    if n: return 0\n    import numpy", "fail", Reason.WRONG_ANSWER),
+        (FUNCTION, "try:\n    import numpy\nexcept ImportError: pass\ndef f(n): return n", "fail", Reason.WRONG_ANSWER),
+        (FUNCTION, "def f(n): raise ModuleNotFoundError(\"No module named 'numpy'\")", "fail", Reason.RUNTIME_ERROR),
+        (FUNCTION, "__import__('numpy')\ndef f(n): return n", "fail", Reason.RUNTIME_ERROR),
+        (FUNCTION, "import math.nothing\ndef f(n): return n", "fail", Reason.RUNTIME_ERROR),
+        (FUNCTION, "import numpy\nimport math.nothing\ndef f(n): return n", "unverifiable", Reason.SANDBOX),
+    ],
+)
+def test_a_package_that_the_sandbox_lacks_is_no_failure_of_the_solution(gold, code, status, reason):
+    verdict = judge(gold, code)
+    assert (verdict.status, verdict.reason) == (status, reason), verdict.detail
+
+
+def check_gold(gold):
+    return Code().check_gold(*to_pair({"id": "x", "gold": gold, "answer": ""}))
+
+
+@pytest.mark.parametrize(
+    ("gold", "part"),
+    [
+        (PROPERTY | {"check": "def check(args, result): return ("}, "gold.check is no Python"),
+        (PROPERTY | {"check": "def check(args, result): pass\nreturn 1"}, "gold.check is no Python"),
+        (PROPERTY | {"check": "x = 'def check('"}, 'no "def check(args, result)" at its top level'),
+        (PROPERTY | {"check": "def check(result): return True"}, "does not take two arguments"),
+        (PROPERTY | {"check": "def check(a, b, c): return True"}, "does not take two arguments"),
+        (PROPERTY | {"check": "def check(a, b, *, c): return True"}, "does not take two arguments"),
+        (PROPERTY | {"check": "import numpy\ndef check(a, b): return True"}, "gold.check imports numpy, which"),
+        (PROPERTY | {"check": "def check(a, b):\n    import numpy"}, "gold.check imports numpy, which"),
+        (asserts("import numpy as np\nassert add(2, 3) == 5"), "gold.tests imports numpy, which"),
+        (asserts("from pytest import approx\nassert add(2, 3) == approx(5)"), "gold.tests imports pytest, which"),
+        (asserts("assert add(2, 3) == 5\nreturn 1"), "gold.tests is no Python"),
+        (asserts(["assert add(2, 3) == 5", 1]), "gold.tests is neither text nor a list of texts"),
+        (asserts([]), "gold.tests is neither text nor a list of texts"),
+        (FUNCTION | {"cases": [{"args": [1], "expected": 2}] * 2 + [{"args": [1], "expected": 3}]}, "cases 1 and 3"),
+        (
+            FUNCTION | {"cases": [{"args": {"a": 1, "b": 2}, "expected": e} for e in (1, 2)]},
+            "cases 1 and 2 have the same args",
+        ),
+        (STDIO | {"cases": [{"stdin": "1", "stdout": "2"}, {"stdin": "1", "stdout": "3"}]}, "the same stdin"),
+        ({"kind": "asserts", "tests": "assert f(1) == 2\nassert g(1) == 2"}, "call several functions (f, g); name it"),
+        ({"kind": "asserts", "tests": "def check(c):\n    assert c(1) == 2"}, "call no function of the solution"),
+        ({"kind": "asserts", "tests": "assert ("}, "tests are no Python"),
+        ({"kind": "asserts", "entry_point": 3, "tests": "assert f(1) == 2"}, "gold.entry_point '3' is not"),
+    ],
+)
+def test_a_gold_that_nothing_can_meet_is_refused_before_it_is_asked(gold, part):
+    verdict = check_gold(gold)
+    assert verdict.reason == Reason.BAD_GOLD
+    assert part in verdict.detail
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        (asserts(["import math", "assert add(2, 3) == 5", "assert add(0, 0) == 0"]), RIGHT, WRONG),
+        ({"kind": "asserts", "tests": ["assert add(2, 3) == 5"]}, RIGHT, WRONG),
+        (
+            {"kind": "asserts", "tests": "n = len([2])\nassert sorted(add([n], Box([2]))) == [1, 2]"},
+            f"Box = list\n{RIGHT}",
+            WRONG,
+        ),
+        ({"kind": "asserts", "tests": "from my_file import add\nassert add(2, 3) == 5"}, RIGHT, WRONG),
+        (asserts("from my_file import add\nassert add(2, 3) == 5"), RIGHT, WRONG),
+        (
+            {"kind": "function", "entry_point": "add", "cases": [{"args": {"b": 3, "a": 5}, "expected": 8}]},
+            RIGHT,
+            WRONG,
+        ),
+        (
+            {
+                "kind": "function",
+                "entry_point": "add",
+                "cases": [{"args": [], "expected": 1}, {"args": {"a": "\\'\""}, "expected": "\\'\""}],
+            },
+            "def add(a=1): return a",
+            "def add(a=2): return a",
+        ),
+        (
+            FUNCTION | {"cases": [{"args": [1], "expected": 2}, {"args": [1], "expected": 2.0}]},
+            "def f(n): return 2",
+            WRONG,
+        ),
+        (PROPERTY | {"check": "def check(*both):\n    return both[1] > both[0][0]"}, "def f(n): return n + 1", WRONG),
+    ],
+)
+def test_forms_of_gold(gold, right, wrong):
+    assert check_gold(gold).status == "pass"
+    verdict = judge(gold, right)
+    assert verdict.status == "pass", verdict.detail
+    assert judge(gold, wrong).status == "fail"
+
+
+@pytest.mark.parametrize(
     "text", ["9**9**9", "'a' * 10**9", "[0] * 10**9", "x", "f()", "open('x')", "1 if 1 else 2", "{**{}}", "{[]}"]
 )
 def test_a_literal_is_small_and_calls_nothing(text):

@@ -9,11 +9,14 @@ Gold is one of
 A wrong value or an exception is a `fail`; a time-out, a resource limit or a broken sandbox is `unverifiable`.
 """
 
+import json
+import re
 import time
 from typing import Any
 
 from rdistill.verifiers.code.asserts import PlannedStep, plan_asserts
-from rdistill.verifiers.code.blocks import MAX_CODE_CHARS, extract_code
+from rdistill.verifiers.code.blocks import MAX_CODE_CHARS, extract_code, parse
+from rdistill.verifiers.code.golds import inspect_gold, lines_of, missing_imports, read_gold
 from rdistill.verifiers.code.lifting import Judge
 from rdistill.verifiers.code.values import Undecided
 
@@ -22,10 +25,10 @@ from rdistill.records import Problem, Reason, Sample, Verdict
 from rdistill.sandbox import Outcome, Sandbox, StepsRun, equals_json, run_function, run_steps
 from rdistill.verifiers.protocol import failed, passed, unverifiable
 
-MAX_CASES = 1000
-KINDS = ("function", "stdio", "asserts", "property")
 LITERALS = "inf, nan = float('inf'), float('nan')\n"
 """What the repr of a plain value may name beside builtins."""
+
+MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named '(\w+)")
 
 _UNVERIFIABLE = {
     "timeout": Reason.TIMEOUT,
@@ -47,9 +50,10 @@ class Code:
         if sample.finish_reason == "length":
             return unverifiable(self, sample, Reason.TRUNCATED, "the reply was cut")
         kinds = {"function": self._function, "stdio": self._stdio, "asserts": self._asserts, "property": self._property}
-        gold = problem.gold
-        if fault := gold_fault(gold):
-            return unverifiable(self, sample, Reason.BAD_GOLD, fault)
+        try:
+            gold = read_gold(problem.gold)
+        except ValueError as error:
+            return unverifiable(self, sample, Reason.BAD_GOLD, str(error))
         _, text, finished = normalise_reasoning(sample.text)
         if not finished:
             return failed(self, sample, Reason.NO_ANSWER, "thinking without an end")
@@ -58,21 +62,22 @@ class Code:
             return failed(self, sample, Reason.NO_ANSWER, "no code in the reply")
         if len(code) > MAX_CODE_CHARS:
             return failed(self, sample, Reason.UNPARSEABLE, f"{len(code)} characters of code, at most {MAX_CODE_CHARS}")
-        return kinds[gold["kind"]](gold, sample, code)
+        verdict = kinds[gold["kind"]](gold, sample, code)
+        if name := lacking_module(verdict, code):
+            return unverifiable(self, sample, Reason.SANDBOX, f"the solution imports {name}, which the sandbox lacks")
+        return verdict
 
     def check_gold(self, problem: Problem, stated: Sample) -> Verdict:
-        """Whether the tests can be read; they are no answer that could be run."""
-        fault = gold_fault(problem.gold)
-        if fault is None and problem.gold["kind"] == "asserts":
-            try:
-                plan_asserts(problem.gold["tests"], problem.gold["entry_point"])
-            except ValueError as error:
-                fault = str(error)
-        return unverifiable(self, stated, Reason.BAD_GOLD, fault) if fault else passed(self, stated)
+        """Whether the tests can be read and met; they are no answer that could be run, and nothing of them is."""
+        try:
+            inspect_gold(read_gold(problem.gold))
+        except ValueError as error:
+            return unverifiable(self, stated, Reason.BAD_GOLD, str(error))
+        return passed(self, stated)
 
     def _function(self, gold: dict[str, Any], sample: Sample, code: str) -> Verdict:
         cases = gold["cases"]
-        run = run_function(self.sandbox, code, gold["entry_point"], [case["args"] for case in cases])
+        run = run_steps(self.sandbox, code, [call_step(gold["entry_point"], case["args"]) for case in cases])
         if run.status != "ok":
             return self._no_outcomes(sample, run)
         for number, (case, outcome) in enumerate(zip(cases, run.outcomes, strict=True), 1):
@@ -182,12 +187,19 @@ class Code:
         return failed(self, sample, Reason.WRONG_ANSWER if is_wrong else Reason.RUNTIME_ERROR, detail)
 
 
-def lines_of(output: str) -> list[str]:
-    """Lines without trailing blanks, and without empty lines at the end."""
-    lines = [line.rstrip() for line in output.replace("\r\n", "\n").split("\n")]
-    while lines and not lines[-1]:
-        lines.pop()
-    return lines
+def lacking_module(verdict: Verdict, code: str) -> str | None:
+    """The module that a solution failed for the want of, if it does import one beyond the standard library by that
+    name; None for any other verdict. An import within `try`, or made up at run time, is the solution's own affair."""
+    found = MISSING_MODULE.search(verdict.detail) if verdict.reason is Reason.RUNTIME_ERROR else None
+    tree = parse(code) if found else None
+    return found[1] if found and tree and found[1] in missing_imports(tree) else None
+
+
+def call_step(name: str, args: list[Any] | dict[str, Any]) -> dict[str, Any]:
+    """A call of the solution by position, or by keyword where `args` is an object."""
+    if isinstance(args, list):
+        return {"kind": "call", "name": name, "args": args}
+    return {"kind": "value", "code": f"{name}(**__import__('json').loads({json.dumps(args)!r}))"}
 
 
 def shorten(value: Any) -> str:
@@ -210,34 +222,3 @@ def holds(judge: Judge, value: Any) -> bool:
         return judge(value)
     except (TypeError, ValueError, ArithmeticError, LookupError, RecursionError):
         return False
-
-
-def gold_fault(gold: Any) -> str | None:
-    """What is wrong with a gold answer, in one sentence; None if nothing is."""
-    if not isinstance(gold, dict) or gold.get("kind") not in KINDS:
-        return f"gold.kind is not one of {', '.join(KINDS)}"
-    name = gold.get("entry_point")
-    if gold["kind"] != "stdio" and not (isinstance(name, str) and name.isidentifier()):
-        return f"gold.entry_point {str(name)[:40]!r} is not a function's name"
-    if gold["kind"] == "asserts":
-        return None if isinstance(gold.get("tests"), str) else "gold.tests is not text"
-    if gold["kind"] == "property":
-        return property_fault(gold)
-    cases = gold.get("cases")
-    if not isinstance(cases, list) or not 0 < len(cases) <= MAX_CASES:
-        return f"gold.cases is not a list of 1 to {MAX_CASES} cases"
-    if gold["kind"] == "function":
-        is_good = all(isinstance(c, dict) and isinstance(c.get("args"), list) and "expected" in c for c in cases)
-        return None if is_good else 'a case needs "args", a list, and "expected"'
-    is_good = all(isinstance(c, dict) and all(isinstance(c.get(k), str) for k in ("stdin", "stdout")) for c in cases)
-    return None if is_good else 'a case needs "stdin" and "stdout", both text'
-
-
-def property_fault(gold: dict[str, Any]) -> str | None:
-    """What is wrong with a gold of properties; None if nothing is."""
-    inputs, check = gold.get("inputs"), gold.get("check")
-    if not isinstance(inputs, list) or not 0 < len(inputs) <= MAX_CASES or not all(isinstance(i, list) for i in inputs):
-        return f"gold.inputs is not a list of 1 to {MAX_CASES} lists of arguments"
-    if not isinstance(check, str) or "def check(" not in check:
-        return 'gold.check is not the source of "def check(args, result)"'
-    return None

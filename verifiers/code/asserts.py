@@ -9,10 +9,11 @@ two asserts. Any other runs in the sandbox, where a solution could cheat it. Not
 """
 
 import ast
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple, TypeGuard
 
-from rdistill.verifiers.code.lifting import Judge, Lifted, Scope, bound_names
+from rdistill.verifiers.code.lifting import Judge, Lifted, Scope, bound_names, unknown_functions
 from rdistill.verifiers.code.values import is_literal, literal
 
 MAX_TEST_CHARS = 200_000
@@ -57,6 +58,40 @@ def plan_asserts(tests: str, entry_point: str) -> list[PlannedStep]:
     if not any(step.num_checks for step in steps):
         raise ValueError("tests assert nothing")
     return steps
+
+
+def called_of_solution(tests: str) -> str:
+    """The one function that the asserts call and the tests do not define. Raises ValueError for none or several."""
+    try:
+        body = ast.parse(tests).body
+    except (SyntaxError, RecursionError, MemoryError, ValueError) as error:
+        raise ValueError(f"tests are no Python: {error}") from None
+    statements = [s for s in body if not (isinstance(s, ast.ImportFrom) and _is_foreign_module(s))]
+    unknown = unknown_functions(statements, {name for s in statements for name in bound_names(s)})
+    found: set[str] = set()
+    todo: list[ast.AST] = [node for s in statements for node in ast.walk(s) if isinstance(node, ast.Assert)]
+    while todo:
+        node = todo.pop()
+        if (name := _called_name(node)) in unknown:
+            found.add(name)  # what stands in its arguments is made for it
+        else:
+            todo += ast.iter_child_nodes(node)
+    if len(found) != 1:
+        named = f"several functions ({', '.join(sorted(found))[:80]})" if found else "no function of the solution"
+        raise ValueError(f"gold.entry_point is missing, and the asserts call {named}; name it")
+    return found.pop()
+
+
+def _is_foreign_module(statement: ast.ImportFrom) -> bool:
+    """`from my_solution import add`: of a module that is none of Python's."""
+    return str(statement.module).partition(".")[0] not in sys.stdlib_module_names
+
+
+def _is_import_of(statement: ast.stmt, entry_point: str) -> bool:
+    """An import of the solution under whatever name its file had: it is there already."""
+    if not isinstance(statement, ast.ImportFrom) or not _is_foreign_module(statement):
+        return False
+    return all(alias.name == entry_point and alias.asname in (None, entry_point) for alias in statement.names)
 
 
 def _plan_all(statements: list[ast.stmt], entry_point: str) -> list[PlannedStep]:
@@ -125,7 +160,7 @@ def _flatten(body: list[ast.stmt], entry_point: str) -> list[ast.stmt]:
     """The statements in the order that they run: `if __name__ == "__main__":` holds, the body of `check` stands in its
     place with its argument bound to the solution, and what only pytest would call comes last."""
     body = [inner for statement in body for inner in (statement.body if _is_main(statement) else [statement])]
-    body = [statement for statement in body if not _is_call_of(statement, "unittest.main")]
+    body = [s for s in body if not (_is_call_of(s, "unittest.main") or _is_import_of(s, entry_point))]
     calls = [statement for statement in body if _is_call_of(statement, "check")]
     inlined = {statement: _inlined(statement, entry_point) for statement in body if _is_check(statement)}
     others = (node for s in body if s not in calls for node in ast.walk(s))
