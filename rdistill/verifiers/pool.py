@@ -4,9 +4,10 @@
         verdicts = await pool.check(problem, sample)
         status = combine(verdicts, applicable(pool.specs, problem.domain), config.verify)
 
-Each process answers one request at a time. A check that passes its time limit is ended by SIGKILL and its process
-replaced; time spent waiting for a free process, or on a heavy first import, does not count. First-party verifiers
-share their processes; every plug-in has its own, so that a bad one changes nobody else's verdicts.
+Each process answers one request at a time. A check that passes its limit of time or memory is ended by SIGKILL, with
+all that it started, and its process replaced; time spent waiting for a free process, or on a heavy first import, does
+not count. First-party verifiers share their processes; every plug-in has its own, so that a bad one changes nobody
+else's verdicts.
 """
 
 import asyncio
@@ -24,7 +25,8 @@ from rdistill.verifiers.lane import Job, Lane
 class VerifierPool:
     """The verifiers of one run, `workers` processes for each group of them.
 
-    timeout_s: seconds for one check by one verifier; memory_mb: address space of a process, in MiB.
+    timeout_s: seconds for one check by one verifier; memory_mb: MiB of address space for a process, and of resident
+    memory for it and all that it started (a page that they share counts for each).
     `probe`: on entering, ask those that can tell whether what they depend on is at hand.
     Raises: ConfigError for an unknown name (at once) or refused options (on entering); on entering also VerifierError
     if a plug-in fails to import, and PrerequisiteError for what is not at hand; from `check`, VerifierError if its

@@ -53,7 +53,7 @@ class Pipe:
 
 
 def limit_process(memory_mb: int) -> None:
-    """Bound the memory, dump no core, and die with the parent."""
+    """Bound the memory of this process, dump no core, and die with the keeper."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
