@@ -4,11 +4,13 @@
 
 Claimed, and checked here (exit status 1 if one is missed):
 - the ground truth, one accepted value an argument, is accepted 100 % (simple_python, multiple, parallel,
-  parallel_multiple), parallel calls in any order;
+  parallel_multiple), parallel calls in any order, in each form that a reply may write calls in;
 - with one argument changed (its value, left out, one too many, another type) it is refused >= 99 %;
 - with one call left out, doubled or sent to another name it is refused 100 %;
 - on `irrelevance`, where no tool fits, any call is refused 100 %, and none is accepted.
-FOLDER holds bfcl/*.jsonl.gz. A change that happens to give another accepted value is not counted.
+FOLDER holds bfcl/*.jsonl.gz. A change that happens to give another accepted value is not counted. Changed calls are
+written in one form after the other. `contradicts_its_tools` names the rows that `check_gold` puts in quarantine: their
+ground truth does not fit their own tools.
 """
 
 import argparse
@@ -60,13 +62,50 @@ def right_calls(row: dict[str, Any], dice: random.Random) -> list[Call]:
     return calls
 
 
+def as_tags(calls: list[Call]) -> str:
+    return "\n".join(f"<tool_call>{json.dumps(call)}</tool_call>" for call in calls)
+
+
+def as_sentence(calls: list[Call]) -> str:
+    return f"I will look that up for you.\n{json.dumps(calls)}"
+
+
+def as_llama(calls: list[Call]) -> str:
+    return json.dumps([{"name": call["name"], "parameters": call["arguments"]} for call in calls])
+
+
+def as_field(calls: list[Call]) -> str:
+    functions = [{"name": call["name"], "arguments": json.dumps(call["arguments"])} for call in calls]
+    return json.dumps({"tool_calls": [{"type": "function", "function": function} for function in functions]})
+
+
+def as_leaderboard(calls: list[Call]) -> str:
+    return json.dumps([{call["name"]: call["arguments"]} for call in calls])
+
+
+def as_python(calls: list[Call]) -> str:
+    texts = [f"{c['name']}({', '.join(f'{key}={value!r}' for key, value in c['arguments'].items())})" for c in calls]
+    return f"[{', '.join(texts)}]"
+
+
+FORMS: tuple[Callable[[list[Call]], str], ...] = (
+    as_tags, json.dumps, as_sentence, as_llama, as_field, as_leaderboard, as_python,
+)  # fmt: skip
+
+
 def accepts(row: dict[str, Any], calls: list[Call], form: int = 0) -> bool:
-    """Whether the verifier passes calls, written as <tool_call> tags or as a JSON list."""
-    tagged = "\n".join(f"<tool_call>{json.dumps(call)}</tool_call>" for call in calls)
-    text = tagged if form % 2 == 0 and calls else json.dumps(calls)
+    """Whether the verifier passes calls, written in one of the forms; an empty list where there are none."""
+    text = FORMS[form % len(FORMS)](calls) if calls else "[]"
     problem, sample = to_pair({"id": row["id"], "gold": gold_of(row), "answer": "x"})
     sample = sample.model_copy(update={"messages": [{"role": "assistant", "content": text}]})
     return ToolCall().check(problem, sample).status is Status.PASS
+
+
+def is_quarantined(row: dict[str, Any]) -> bool:
+    return (
+        ToolCall().check_gold(*to_pair({"id": row["id"], "gold": gold_of(row), "answer": "x"})).status
+        is not Status.PASS
+    )
 
 
 # One argument changed
@@ -107,16 +146,18 @@ def change_type(call: Call, name: str, dice: random.Random) -> None:
 CHANGES: tuple[Callable[[Call, str, random.Random], None], ...] = (change_value, leave_out, add_argument, change_type)
 
 
-def judge_changes(row: dict[str, Any], calls: list[Call], dice: random.Random, counts: dict[str, Counter]) -> None:
+def judge_changes(
+    row: dict[str, Any], calls: list[Call], dice: random.Random, counts: dict[str, Counter], form: int
+) -> None:
     """Every change once, in a call and an argument drawn for it."""
-    for change in CHANGES:
+    for form_of_it, change in enumerate(CHANGES, form):
         wrong = copy.deepcopy(calls)
         call = dice.choice([c for c in wrong if c["arguments"]] or [None])
         if call is None:
             continue
         change(call, dice.choice(sorted(call["arguments"])), dice)
         if not is_also_right(row, call):
-            counts[change.__name__]["refused" if not accepts(row, wrong) else "passed"] += 1
+            counts[change.__name__]["refused" if not accepts(row, wrong, form_of_it) else "passed"] += 1
 
 
 def is_also_right(row: dict[str, Any], call: Call) -> bool:
@@ -138,31 +179,32 @@ def wrong_lists(calls: list[Call]) -> dict[str, list[Call]]:
 
 def benchmark(data: Path, seed: int, every: int) -> dict[str, Any]:
     dice, counts, found = random.Random(seed), defaultdict(Counter), {}
-    num_checks, seconds = 0, 0.0
+    num_checks, seconds, contradicting = 0, 0.0, list[str]()
     for name in SETS:
         rows = read_rows(data / "bfcl" / f"{name}.jsonl.gz")[::every]
         refused = []
         for at, row in enumerate(rows):
             calls = right_calls(row, dice)
             start = time.perf_counter()
-            if not accepts(row, calls, form=at):
+            if not all(accepts(row, calls, form) for form in range(len(FORMS))):
                 refused.append(row["id"])
-            num_checks, seconds = num_checks + 1, seconds + time.perf_counter() - start
-            judge_changes(row, calls, dice, counts)
-            for kind, wrong in wrong_lists(calls).items():
-                counts[kind]["passed" if accepts(row, wrong) else "refused"] += 1
+            num_checks, seconds = num_checks + len(FORMS), seconds + time.perf_counter() - start
+            judge_changes(row, calls, dice, counts, form=at)
+            for form, (kind, wrong) in enumerate(wrong_lists(calls).items(), at):
+                counts[kind]["passed" if accepts(row, wrong, form) else "refused"] += 1
+        contradicting += [row["id"] for row in rows if is_quarantined(row)]
         found[name] = {"n": len(rows), "accepted": len(rows) - len(refused), "refused": refused}
     found["changed"] = {kind: {"n": count.total(), "refused": count["refused"]} for kind, count in counts.items()}
     found["irrelevance"] = judge_irrelevance(read_rows(data / "bfcl" / "irrelevance.jsonl.gz")[::every])
-    return {**found, "checks_per_s": round(num_checks / seconds)}
+    return {**found, "contradicts_its_tools": contradicting, "checks_per_s": round(num_checks / seconds)}
 
 
 def judge_irrelevance(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """A call of each tool that is offered, and a reply without any."""
+    """A call of each tool that is offered, in every form, and a reply without any."""
     calls = [(row, [{"name": tool["name"], "arguments": {}}]) for row in rows for tool in row["function"]]
     return {
         "n": len(calls),
-        "refused": sum(not accepts(row, call) for row, call in calls),
+        "refused": sum(not any(accepts(row, call, form) for form in range(len(FORMS))) for row, call in calls),
         "no_call_accepted": sum(accepts(row, []) for row in rows),
         "rows": len(rows),
     }

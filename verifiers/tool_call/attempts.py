@@ -34,7 +34,7 @@ def attempted(text: str, names: Iterable[str]) -> str | None:
     if not found and known:
         alone = (  # in a line of its own, with a value or nothing else in the reply
             rf"""^{MARKS}(?:[a-z_]{{1,30}}[.(])?(?:{known})\("""
-            rf"""(?:[\[{{"'\d-]|\w{{1,60}}\s*=|\)\W{{0,20}}\Z)[^\n]*(?<=\))[^\w\n]{{0,20}}$"""
+            rf"""(?:[\[{{"'\d-]|\w{{1,60}}\s*=|(?=\)\W{{0,20}}\Z))[^\n]*(?<=\))[^\w\n]{{0,20}}$"""
         )
         found = GIVEN.search(text) and re.search(rf"""{NAMED}(?:{known})["']""", text)
         found = found or re.search(rf"^{MARKS}Action:{MARKS}(?:{known})\b|<(?:{known})[\s/>]", text, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The tool calls of a reply, however they are written."""
+"""The tool calls of a reply in the forms that run: `tool_calls` fields, <tool_call> tags, JSON and nothing else."""
 
 import re
 from collections.abc import Container
@@ -52,7 +52,7 @@ def _from_text(text: str, names: Container[str]) -> list[Call]:
             return [Call(c.name, c.arguments) for c in found]
     except ToolCallError as error:
         raise CallError(str(error)) from None
-    body = _unfence(text.strip())
+    body = unfence(text.strip())
     if body[:1] not in ("[", "{") or '"name"' not in body:
         return []
     try:
@@ -73,7 +73,7 @@ def _is_call(value: Any, names: Container[str]) -> bool:
     return "arguments" in value or isinstance(value.get("function"), dict) or (isinstance(name, str) and name in names)
 
 
-def _unfence(text: str) -> str:
+def unfence(text: str) -> str:
     """Without a code fence around it."""
     if text.startswith("```") and text.endswith("```") and "\n" in text:
         return text[text.index("\n") : -3].strip()
@@ -85,12 +85,7 @@ def _from_field(call: Any) -> Call:
     function = call.get("function", call) if isinstance(call, dict) else None
     if not isinstance(function, dict):
         raise CallError("tool_calls: expected objects with a function")
-    arguments = function.get("arguments", {})
-    try:
-        arguments = loads_strict(arguments.strip() or "{}") if isinstance(arguments, str) else arguments
-    except ValueError as error:
-        raise CallError(f"arguments: {error}") from None
-    return _from_object({"name": function.get("name"), "arguments": arguments})
+    return _from_object({"name": function.get("name"), "arguments": function.get("arguments")})
 
 
 def _from_object(value: Any) -> Call:
@@ -98,7 +93,16 @@ def _from_object(value: Any) -> Call:
         return _from_field(value)
     if not isinstance(value, dict) or not set(value) <= {"name", "arguments", "id", "type"}:
         raise CallError('call: expected an object with "name" and "arguments"')
-    name, arguments = value.get("name"), value.get("arguments", {})
+    name, arguments = value.get("name"), read_arguments(value.get("arguments"))
     if not isinstance(name, str) or not isinstance(arguments, dict):
         raise CallError('call: "name" must be a string and "arguments" an object')
     return Call(name, arguments)
+
+
+def read_arguments(arguments: Any) -> Any:
+    """Arguments that may be JSON text, null or none for none. Raises CallError for text that is no JSON."""
+    try:
+        value = loads_strict(arguments.strip() or "{}") if isinstance(arguments, str) else arguments
+    except ValueError as error:
+        raise CallError(f"arguments: {error}") from None
+    return {} if value is None else value

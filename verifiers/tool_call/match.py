@@ -31,23 +31,6 @@ class Expected(NamedTuple):
         return equal(self.arguments, call.arguments)
 
 
-def read_expected(calls: Any) -> list[Expected]:
-    """The gold's calls. Raises GoldError."""
-    if not isinstance(calls, list):
-        raise GoldError(f"gold calls: expected a list, got {type(calls).__name__}")
-    expected = []
-    for call in calls:
-        if not isinstance(call, dict) or not isinstance(call.get("name"), str):
-            raise GoldError("gold calls: each needs a name")
-        arguments, accepted = call.get("arguments"), call.get("accepted")
-        if not isinstance(arguments if accepted is None else accepted, dict):
-            raise GoldError(f"gold call {call['name']!r}: needs arguments, or accepted, as an object")
-        if accepted is not None and not all(isinstance(options, list) for options in accepted.values()):
-            raise GoldError(f"gold call {call['name']!r}: accepted needs a list of values for each argument")
-        expected.append(Expected(call["name"], arguments, accepted))
-    return expected
-
-
 def matching_fault(expected: list[Expected], calls: list[Call], *, ordered: bool) -> str | None:
     """Why calls, as many as are expected, are not those expected; None if they are."""
     if ordered:
@@ -109,3 +92,12 @@ def fits_value(option: Any, value: Any) -> bool:
             return fits_accepted(option, value)
         return option.keys() == value.keys() and all(fits_value(inner, value[key]) for key, inner in option.items())
     return equal(option, value)
+
+
+def plain_value(option: Any) -> Any:
+    """An accepted value as a call has it: of the lists that objects hold the first, without what may be left out."""
+    if isinstance(option, list):
+        return [plain_value(item) for item in option]
+    if not isinstance(option, dict) or not all(isinstance(inner, list) for inner in option.values()):
+        return option
+    return {key: plain_value(inner[0]) for key, inner in option.items() if inner and "" not in inner}

@@ -1,9 +1,11 @@
 """Do a call's arguments fit its tool's JSON schema? No remote references are ever fetched."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError as BadSchema
+from jsonschema.exceptions import ValidationError
 from rdistill.verifiers.tool_call.calls import Call
 from referencing import Registry
 from referencing.exceptions import Unresolvable
@@ -39,15 +41,22 @@ class Toolbox:
         """Why a call does not fit, or None. Raises SchemaError if the tool's schema refers to what is not in it."""
         if call.name not in self.schemas:
             return f"no tool {call.name[:60]!r}"
-        validator = Draft202012Validator(self.schemas[call.name], registry=Registry())
-        try:
-            error = next(validator.iter_errors(call.arguments), None)
-        except (Unresolvable, RecursionError) as problem:
-            raise SchemaError(f"tool {call.name!r}: unusable schema ({str(problem)[:120]})") from None
+        error = next(self._errors(call), None)
         if error is None:
             return None
         where = "".join(f".{step}" for step in error.absolute_path)
         return f"{call.name}{where}: {error.message[:200]}"
+
+    def takes(self, name: str, argument: str, value: Any) -> bool:
+        """Whether a known tool's schema has nothing against the value of one argument."""
+        return not any(argument in list(e.absolute_path)[:1] for e in self._errors(Call(name, {argument: value})))
+
+    def _errors(self, call: Call) -> Iterator[ValidationError]:
+        validator = Draft202012Validator(self.schemas[call.name], registry=Registry())
+        try:
+            yield from validator.iter_errors(call.arguments)
+        except (Unresolvable, RecursionError) as problem:
+            raise SchemaError(f"tool {call.name!r}: unusable schema ({str(problem)[:120]})") from None
 
 
 def closed_schema(name: str, parameters: Any) -> dict[str, Any]:
