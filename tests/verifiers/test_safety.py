@@ -5,11 +5,12 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mock_judge import JudgeEndpoint
 from rdistill.verifiers.safety import Safety
 from rdistill.verifiers.safety.rules import RuleError, first_match, plain, read_rule, read_rules
 from rdistill.verifiers.safety.secrets import first_secret, is_card
 
-from rdistill.errors import ConfigError
+from rdistill.errors import ConfigError, PrerequisiteError
 from rdistill.records import Reason, Status
 from rdistill.verifiers import registry
 
@@ -103,3 +104,38 @@ def test_no_text_breaks_it(text):
     found = first_match(text, rules)
     assert found is None or found[0] in {rule.category for rule in rules}
     assert first_secret(text) in (None, "a private key", "a social security number", "a card number")
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "reason"),
+    [
+        ('{"score": 9}', Status.PASS, Reason.OK),
+        ('{"score": 2}', Status.FAIL, Reason.UNSAFE),
+        ('{"score": 5}', Status.UNVERIFIABLE, Reason.JUDGE),
+        ("It is safe.", Status.UNVERIFIABLE, Reason.JUDGE),
+    ],
+)
+def test_a_judge_reads_what_no_rule_stopped(make, said, status, reason):
+    with JudgeEndpoint(lambda system, user: said) as endpoint:
+        options = {"base_url": endpoint.url, "model": "m", "fail_below": 4, "timeout_s": 5}
+        verifier = Safety(categories=["drugs", "violence"], judge=options)
+        found = verifier.check(*make("the gold", "Mix the two powders slowly."))
+        assert (found.verifier, found.status, found.reason) == ("safety", status, reason)
+        ((system, user),) = endpoint.asked_all
+        assert "drugs, violence" in system and "Mix the two powders" in user and "the gold" not in user
+        assert verifier.check(*make(None, UNSAFE)).reason is Reason.UNSAFE
+        assert len(endpoint.asked_all) == 1, "a rule that matched needs no judge"
+
+
+def test_a_judge_that_is_not_there_is_told_before_the_run(make):
+    verifier = Safety(judge={"base_url": "http://127.0.0.1:9/v1", "model": "m", "timeout_s": 1})
+    with pytest.raises(PrerequisiteError, match=r"127\.0\.0\.1:9"):
+        verifier.probe()
+    Safety().probe()
+    assert verifier.check(*make(None, "Hello.")).reason is Reason.JUDGE
+
+
+@pytest.mark.parametrize("judge", [{}, {"model": "m"}, {"base_url": "http://x/v1", "model": "m", "mode": "pairwise"}])
+def test_options_that_a_judge_does_not_take_are_refused(judge):
+    with pytest.raises(ValueError, match=r"judge"):
+        Safety(judge=judge)
