@@ -119,7 +119,7 @@ def load_sft(path: Path, tokenizer: Any, config: SftConfig) -> TokenData:
     def tokens(row: dict[str, Any]) -> list[Tokens]:
         rendered = _render(tokenizer, row["messages"], row["spans"], config.weights, config.max_length)
         weights = normalized_weights(rendered.weights, rendered.roles, config.normalize)
-        times = config.mode_weights.get(row.get("mode"), 1.0)
+        times = config.mode_weights[row["mode"]] if row.get("mode") else 1.0
         return [Tokens(rendered.ids, [times * w for w in weights])]
 
     data = _load(path, tokens)
