@@ -7,6 +7,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from rdistill.verifiers.json_schema import JsonSchema
 from rdistill.verifiers.json_schema.schema import SchemaError, compile_schema, python_pattern
 
@@ -16,6 +17,7 @@ from rdistill.records import Reason, Status
 from rdistill.verifiers import registry
 from rdistill.verifiers.cases import to_pair
 
+META = "https://json-schema.org/draft/2020-12/schema"
 POINT = {"type": "object", "properties": {"x": {"type": "number"}}, "required": ["x"]}
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -39,11 +41,64 @@ def test_a_schema_option_that_cannot_be_used_is_a_config_error():
         registry.create("json_schema", {"schema": {"$ref": "https://example.com/x"}})
 
 
-def test_a_fence_is_accepted_only_on_request(make):
-    pair = make(POINT, 'Here.\n#### ```json\n{"x": 1}\n```')
-    assert JsonSchema().check(*pair).reason is Reason.UNPARSEABLE
-    assert JsonSchema(allow_fence=True).check(*pair).status is Status.PASS
-    assert JsonSchema(allow_fence=True).check(*make(POINT, '```\n{"x": 1}')).reason is Reason.UNPARSEABLE
+@pytest.mark.parametrize(("allow", "status"), [(True, "pass"), (False, "fail"), (None, "unverifiable")])
+def test_a_fence_is_accepted_or_refused_on_request(make, allow, status):
+    for text in ('Here.\n#### ```json\n{"x": 1}\n```', '```\n{"x": 1}\n```'):
+        verdict = JsonSchema(allow_fence=allow).check(*make(POINT, text))
+        assert (verdict.status, verdict.reason) == (status, Reason.OK if allow else Reason.UNPARSEABLE)
+    assert JsonSchema(allow_fence=allow).check(*make(POINT, '```\n{"x": 1}')).status is Status.FAIL
+    assert JsonSchema(allow_fence=allow).check(*make(POINT, '```\n{"y": 1}\n```')).status is Status.FAIL
+    assert JsonSchema(allow_fence=allow).check(*make(POINT, "```\nx: 1\n```")).status is Status.FAIL
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("9" * 401, "unverifiable"),
+        ("[" * 40 + "]" * 40, "unverifiable"),
+        ("[" * 5000 + "]" * 5000, "unverifiable"),
+        ("1e999", "unverifiable"),
+        ("[" + "1," * 40_000 + "1]", "unverifiable"),
+        ("So.\n#### " + "9" * 401, "unverifiable"),
+        ("[" * 40, "fail"),
+        ("x" * 70_000, "fail"),
+        ("[" * 40 + '{"a": 1, "a": 2}' + "]" * 40, "fail"),
+        ("[" * 40 + "NaN" + "]" * 40, "fail"),
+        ('"\\ud800"', "fail"),
+    ],
+)
+def test_json_that_only_a_limit_refuses_is_not_wrong(make, text, status):
+    verdict = JsonSchema().check(*make(True, text))
+    assert (verdict.status, verdict.reason) == (status, Reason.UNPARSEABLE)
+
+
+def test_the_metaschema_is_at_hand(make):
+    for _ in range(2):  # patterns are made ours in place, of copies
+        compile_schema({"$ref": META, "title": str(_)})
+        assert JsonSchema().check(*make({"$ref": META}, '{"type": "object", "$id": "a"}')).status is Status.PASS
+        for wrong in ('{"type": "objekt"}', '{"$id": "a#b"}', '{"properties": {"a": 3}}', '{"$anchor": "1"}'):
+            assert JsonSchema().check(*make({"$ref": META}, wrong)).reason is Reason.WRONG_ANSWER
+    assert Draft202012Validator(True).is_valid(3)
+    Draft202012Validator.check_schema({"$anchor": "a"})
+
+
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        ({"$schema": "http://json-schema.org/draft-07/schema#", "items": [True]}, "only draft 2020-12 is read"),
+        ({"$ref": "http://json-schema.org/draft-07/schema#"}, "leaves the schema"),
+        ({"pattern": "^\\p{L}+$"}, r"\p{L} is a property of Unicode, which is not supported"),
+        ({"pattern": "[\\P{Lu}]"}, r"\P{Lu} is a property"),
+        ({"pattern": "a{2}+"}, "not ECMA-262's"),
+    ],
+)
+def test_a_refused_schema_says_why(make, schema, reason):
+    verdict = JsonSchema().check_gold(*make(schema, ""))
+    assert verdict.reason is Reason.BAD_GOLD and reason in verdict.detail
+
+
+def test_an_escaped_backslash_before_a_p_is_no_property(make):
+    assert JsonSchema().check(*make({"pattern": "^\\\\p{2}$"}, json.dumps("\\pp"))).status is Status.PASS
 
 
 def test_a_verdict_names_the_place(make):

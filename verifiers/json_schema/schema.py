@@ -5,6 +5,7 @@ named groups as ECMA has them. A pattern that Python cannot read, or reads as so
 unusable. Backtracking is not prevented: patterns and answers are bounded, and the pool kills what takes too long.
 """
 
+import copy
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -15,6 +16,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError as BadSchema
 from jsonschema.exceptions import UnknownType, ValidationError
 from jsonschema.validators import extend
+from jsonschema_specifications import REGISTRY as SPECIFICATIONS
 from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
@@ -22,7 +24,8 @@ from referencing.jsonschema import DRAFT202012
 from rdistill.records import canonical_json
 from rdistill.strict_json import loads_strict
 
-DRAFT = "https://json-schema.org/draft/2020-12/schema"
+STANDARD = "https://json-schema.org/draft/2020-12/"
+DRAFT = f"{STANDARD}schema"
 MAX_NODES, MAX_PATTERN_CHARS = 5_000, 500
 NO_FORMATS = FormatChecker(formats=())
 PAIR = r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -34,6 +37,7 @@ BLANKS = r"\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\uf
 SWAPPED = {"$": r"\Z", ".": r"[^\n\r\u2028\u2029]", "(?<": "(?P<", r"\s": f"[{BLANKS}]", r"\S": f"[^{BLANKS}]"}
 PYTHON_ONLY = ("[]", "[^]", r"\A", r"\Z", "(?P", "(?>", "(?#", "(?(", "*+", "++", "?+", "}+")
 """What ECMA-262 reads otherwise, or not at all."""
+PROPERTY = re.compile(r"(?<!\\)(?:\\\\)*(\\[pP]\{[^}]{0,40}\}?)")
 
 
 class SchemaError(ValueError):
@@ -43,8 +47,8 @@ class SchemaError(ValueError):
 class Schema:
     """A usable schema; `fault` says what is wrong with a value."""
 
-    def __init__(self, schema: dict[str, Any] | bool, written: dict[str, str]) -> None:
-        self._validator, self._written = STRICT(schema, registry=Registry()), written
+    def __init__(self, schema: dict[str, Any] | bool, written: dict[str, str], registry: Any) -> None:
+        self._validator, self._written = STRICT(schema, registry=registry), written
 
     def fault(self, value: Any) -> str | None:
         """Where and why a value does not fit, or None. Raises SchemaError if the schema sends it in circles."""
@@ -74,8 +78,23 @@ def compile_schema(schema: Any) -> Schema:
 @lru_cache(maxsize=256)
 def _compiled(text: str) -> Schema:
     schema = loads_strict(text)
+    if isinstance(schema, dict):
+        _check_name(schema)
     _check_draft(schema)
-    return Schema(schema, _check_closed(schema))
+    registry = standard_schemas() if STANDARD in text else Registry()
+    return Schema(schema, _check_closed(schema, registry), registry)
+
+
+def standard_schemas() -> Any:
+    """The schemas of the standard itself, which jsonschema ships; copies, since patterns are made ours in place."""
+    ours = [uri for uri in SPECIFICATIONS if uri.startswith(STANDARD)]
+    copies = [(uri, DRAFT202012.create_resource(copy.deepcopy(SPECIFICATIONS.contents(uri)))) for uri in ours]
+    return Registry().with_resources(copies).crawl()
+
+
+def _check_name(part: dict[str, Any]) -> None:
+    if (draft := str(part.get("$schema", DRAFT)).rstrip("#")) != DRAFT:
+        raise SchemaError(f"$schema is {draft[:80]!r}; only draft 2020-12 is read, so convert the schema")
 
 
 def _check_draft(schema: Any) -> None:
@@ -85,13 +104,13 @@ def _check_draft(schema: Any) -> None:
         raise SchemaError(f"not a 2020-12 schema: {error.message[:200]}") from None
 
 
-def _check_closed(schema: dict[str, Any] | bool) -> dict[str, str]:
+def _check_closed(schema: dict[str, Any] | bool, registry: Any) -> dict[str, str]:
     """Raise SchemaError unless every subschema is of this draft and refers within the schema; makes patterns ours.
 
     Subschemas are those of the keywords, and wherever a reference leads. Returns the patterns as written, by ours.
     """
     root: Resource = DRAFT202012.create_resource(schema)
-    found = [(root, (Registry().with_resource("", root).crawl()).resolver_with_root(root))]
+    found = [(root, (registry.with_resource("", root).crawl()).resolver_with_root(root))]
     seen: set[int] = set()
     written: dict[str, str] = {}
     for count, (part, resolver) in enumerate(found):  # grows as it is walked
@@ -110,8 +129,7 @@ def _check_closed(schema: dict[str, Any] | bool) -> dict[str, str]:
 
 def _check_part(part: dict[str, Any], resolver: Any, written: dict[str, str]) -> list[Any]:
     """Check one subschema, and find where its references lead."""
-    if (draft := str(part.get("$schema", DRAFT)).rstrip("#")) != DRAFT:
-        raise SchemaError(f"$schema is {draft[:80]!r}, expected draft 2020-12")
+    _check_name(part)
     targets = []
     for key in ("$ref", "$dynamicRef"):
         if key in part:
@@ -136,6 +154,8 @@ def python_pattern(pattern: str) -> str:
     """
     if len(pattern) > MAX_PATTERN_CHARS:
         raise SchemaError(f"pattern of {len(pattern)} characters, at most {MAX_PATTERN_CHARS}")
+    if found := PROPERTY.search(pattern):
+        raise SchemaError(f"pattern {pattern[:80]!r}: {found[1]} is a property of Unicode, which is not supported")
     tokens = TOKENS.split(pattern)
     if foreign := next((token for token in tokens[1::2] if token in PYTHON_ONLY), None):
         raise SchemaError(f"pattern {pattern[:80]!r} cannot be read ({foreign} is not ECMA-262's, or matches nothing)")
