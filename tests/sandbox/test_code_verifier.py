@@ -8,6 +8,7 @@ import time
 import pytest
 from rdistill.verifiers.code import Code, extract_code, holds
 from rdistill.verifiers.code.asserts import plan_asserts
+from rdistill.verifiers.code.programs import leaves_nothing
 from rdistill.verifiers.code.values import NotLiteral, literal
 
 from rdistill.records import Reason, Status
@@ -71,7 +72,67 @@ def test_verdicts(gold, code, status, reason):
     assert (verdict.status, verdict.reason) == (status, reason), verdict.detail
 
 
-@pytest.mark.parametrize("gold", [FUNCTION, STDIO])
+def numbered(num_cases):
+    return {"kind": "stdio", "cases": [{"stdin": f"{n}\n", "stdout": f"{n + 1}\n"} for n in range(num_cases)]}
+
+
+def test_many_cases_of_a_program_share_a_sandbox():
+    cases = numbered(300)
+    assert judge(cases, "print(int(input()) + 1)", timeout_s=8).detail == "300 cases"
+    wrong = judge(cases, "n = int(input())\nprint(n + (n != 200))", timeout_s=8)
+    assert (wrong.reason, wrong.detail) == (Reason.WRONG_ANSWER, "case 201: got '200\\n'")
+    raising = judge(cases, "n = int(input())\nprint(n + 1)\n1 / (n - 9)", timeout_s=8)
+    assert (raising.reason, raising.detail) == (Reason.RUNTIME_ERROR, "case 10: ZeroDivisionError: division by zero")
+
+
+@pytest.mark.parametrize(
+    ("code", "is_right"),
+    [
+        ("import sys\nfor line in sys.stdin: print(int(line) + 1)", True),
+        ("import sys\nprint(int(sys.stdin.buffer.read()) + 1)\nsys.exit()", True),
+        ("n = int(open(0).read())\nprint(n + 1)\nraise SystemExit(0)", True),
+        ("if __name__ == '__main__':\n    print(int(input()) + 1, end='')", True),
+        ("import sys\nsys.stdout.write(str(int(input()) + 1))\nsys.exit(3)", False),
+        ("seen = []\nseen.append(int(input()))\nprint(seen[0] + len(seen))", True),
+        ("print(int(input()) + 1)\nexit()", True),
+        ("print(int(input()) + 1)\nprint('x' * 70_000)", None),
+    ],
+)
+def test_a_program_in_a_shared_sandbox_is_judged_as_in_its_own(code, is_right, monkeypatch):
+    assert leaves_nothing(code)
+    shared = judge(numbered(3), code)
+    monkeypatch.setattr("rdistill.verifiers.code.leaves_nothing", lambda code: False)
+    alone = judge(numbered(3), code)
+    assert (shared.status, shared.reason, shared.detail) == (alone.status, alone.reason, alone.detail)
+    assert shared.status == {True: "pass", False: "fail", None: "unverifiable"}[is_right]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os",
+        "import threading",
+        "from random import _os",
+        "import random\nrandom._os.fork()",
+        "open('/tmp/x', 'a')",
+        "f = open",
+        "eval('1')",
+        "__import__('os')",
+        "().__class__",
+        "import sys\nsys.modules['os']",
+        "import (",
+    ],
+)
+def test_a_program_that_may_leave_something_behind_runs_in_sandboxes_of_its_own(code):
+    assert not leaves_nothing(code)
+
+
+def test_no_case_sees_what_another_left():
+    code = "import os\nn = int(input())\nprint(n + 1 + os.path.exists('/tmp/x'))\nopen('/tmp/x', 'w').write('1')"
+    assert judge(numbered(3), code).status == "pass"
+
+
+@pytest.mark.parametrize("gold", [FUNCTION, STDIO, numbered(2)])
 def test_a_time_out_is_not_a_wrong_answer(gold):
     verdict = judge(gold, "while True: pass", timeout_s=0.5)
     assert (verdict.status, verdict.reason) == (Status.UNVERIFIABLE, Reason.TIMEOUT)
