@@ -1,7 +1,8 @@
 """A group of verifiers and the processes that run it: one request at a time each, killed past its limit, replaced.
 
 A check that passes its time limit is ended by SIGKILL; time spent waiting for a free process, or on a heavy first
-import, does not count.
+import, does not count. The clock starts when a worker has the job: it is idle when the job is sent, and one that is too
+long to fit into a pipe at once is waited for until the worker has said that it read it.
 """
 
 import asyncio
@@ -14,11 +15,14 @@ from rdistill.config import VerifierSpec
 from rdistill.errors import ConfigError, PrerequisiteError, RdistillError, VerifierError
 from rdistill.records import Problem, Reason, Sample, Status, Verdict
 from rdistill.verifiers.process import WorkerDied, WorkerProcess
+from rdistill.verifiers.protocol import LONG
 
 START_LIMIT_S = 60
 """Longest start or heavy import of a worker."""
-SLOW_S, SLOW_WEAR, MAX_WEAR = 0.005, 40, 20_000
-"""A worker is recycled after 20,000 quick checks or 500 slow ones: sympy's caches grow."""
+MIN_JOBS, MAX_START_SHARE, JOB_S = 300, 0.03, 0.0002
+"""A worker is recycled after 300 jobs (sympy's caches grow), or as many more as it takes for its start to have cost 3 %
+of its work. A start takes 0.5 s and a plain number 0.2 ms (JOB_S) beside its check: to recycle after 1,000 of these
+would double what they cost, after 20,000 add 6 %; it is done after some 50,000, and after 300 that take 50 ms each."""
 START_ATTEMPTS = 3
 REFUSALS: dict[str, type[RdistillError]] = {"ConfigError": ConfigError, "PrerequisiteError": PrerequisiteError}
 """Errors of a verifier's making that stay what they are; any other is a VerifierError."""
@@ -39,6 +43,11 @@ class Job(NamedTuple):
         rows = ",".join(sample.model_dump_json() for sample in samples)
         body = f'{{"problem":{problem.model_dump_json()},"samples":[{rows}]}}'.encode()
         return cls(method, body, [sample.id for sample in samples])
+
+
+def is_worn(worker: WorkerProcess) -> bool:
+    """Whether a worker has done enough to be replaced."""
+    return worker.jobs >= MIN_JOBS and worker.busy_s * MAX_START_SHARE >= worker.start_s
 
 
 class Lane:
@@ -100,6 +109,7 @@ class Lane:
 
     async def start(self) -> WorkerProcess:
         """Start a process and wait until its verifiers are loaded."""
+        start = time.monotonic()
         worker = await WorkerProcess.start(self.setup)
         self.alive.add(worker)
         names = ", ".join(name for name, _ in self.setup["verifiers"])
@@ -118,6 +128,7 @@ class Lane:
         except BaseException:
             await self.discard(worker)
             raise
+        worker.start_s = time.monotonic() - start
         return worker
 
     async def add(self) -> None:
@@ -152,7 +163,7 @@ class Lane:
             try:
                 healthy = await self.ask(worker, job, todo, found)
             finally:
-                if healthy and worker.wear < MAX_WEAR:
+                if healthy and not is_worn(worker):
                     self.idle.put_nowait(worker)
                 else:
                     self.background(self.replace(worker))
@@ -165,8 +176,9 @@ class Lane:
         number = self.jobs
         places = ",".join(map(str, todo)).encode()
         await worker.send(b"%d %s %s %s" % (number, job.method.encode(), places, job.body))
+        worker.jobs += 1
         for place in todo:
-            fields, is_alive = await self.read(worker, job, number, place)
+            fields, is_alive = await self.read(worker, job, number, place, is_first=place == todo[0])
             found[self.order[place]] = [
                 self.verdict(sample_id, place, *f) for sample_id, f in zip(job.sample_ids, fields, strict=True)
             ]
@@ -174,11 +186,15 @@ class Lane:
                 return False
         return True
 
-    async def read(self, worker: WorkerProcess, job: Job, number: int, place: int) -> tuple[list[Fields], bool]:
+    async def read(
+        self, worker: WorkerProcess, job: Job, number: int, place: int, *, is_first: bool
+    ) -> tuple[list[Fields], bool]:
         """One verifier's verdicts on all samples, and whether the worker lived to give them."""
         start = time.monotonic()
         limit_s = self.limits_s[place] * len(job.sample_ids)
         try:
+            if is_first and len(job.body) > LONG and await worker.read(START_LIMIT_S) != ["taken", number]:
+                raise WorkerDied("it did not say that it took the job")
             replies = [await self.reply(worker, limit_s) for _ in job.sample_ids]
             fields = [self.parse(reply, number, place) for reply in replies]
         except TimeoutError:
@@ -187,7 +203,7 @@ class Lane:
         except WorkerDied as error:
             failure = (Status.UNVERIFIABLE, Reason.VERIFIER_ERROR, str(error), time.monotonic() - start)
             return [failure] * len(job.sample_ids), False
-        worker.wear += 1 if fields[0][3] < SLOW_S else SLOW_WEAR
+        worker.busy_s += fields[0][3] + JOB_S
         return fields, True
 
     async def reply(self, worker: WorkerProcess, limit_s: float) -> list[Any]:

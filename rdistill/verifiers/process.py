@@ -43,7 +43,9 @@ class WorkerProcess:
         self._drain = asyncio.create_task(self._read_output())
         self.heavy: set[str] = set()
         """Modules that this worker imported on first use."""
-        self.wear = 0.0
+        self.start_s = self.busy_s = 0.0
+        """What its start took, and its jobs since."""
+        self.jobs = 0
 
     @classmethod
     async def start(cls, setup: dict[str, Any]) -> "WorkerProcess":

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from rdistill.records import Problem, Reason, Sample, Status, Verdict
 
 MAX_DETAIL = 500
+LONG = 1 << 15
+"""Bytes of a job above which the worker says that it has read it; a pipe holds twice as many."""
 
 
 class Verifier(Protocol):

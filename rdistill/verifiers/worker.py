@@ -5,6 +5,7 @@
     first line out   ["ready", [[name, version, optional methods, sandbox level or null], ...]]
                      or ["error", kind, message]
     request          JOB METHOD INDEXES {"problem": ..., "samples": [...]}
+    first reply      ["taken", job]   to a long request alone
     replies          ["verdict", job, index, status, reason, detail, seconds]  one for each index and sample, in order
     between them     ["loading", module], ["loaded", module]
 
@@ -134,15 +135,19 @@ class Worker:
             self.answer(int(job), method.decode(), [int(i) for i in indexes.split(b",")], body)
 
     def answer(self, job: int, method: str, indexes: list[int], body: bytes) -> None:
+        fault = None
         try:
             request = json.loads(body)
             problem = Problem.model_validate(request["problem"])
             samples = [Sample.model_validate(s) for s in request["samples"]]
         except (ValueError, RecursionError) as error:
-            for index in indexes:
-                self.pipe.send("verdict", job, index, *broken(f"row cannot be read: {str(error)[:200]}"), 0.0)
-            return
+            fault = f"row cannot be read: {str(error)[:200]}"
+        if len(body) - len(b"\n") > protocol.LONG:
+            self.pipe.send("taken", job)
         for index in indexes:
+            if fault:
+                self.pipe.send("verdict", job, index, *broken(fault), 0.0)
+                continue
             start = time.perf_counter()
             results = self.checked(index, method, problem, samples)
             seconds = round(time.perf_counter() - start, 6)

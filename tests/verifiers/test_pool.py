@@ -78,6 +78,44 @@ def test_a_busy_event_loop_does_not_time_out_a_check_that_was_quick(make):
     assert v.status is Status.PASS
 
 
+def test_a_long_row_that_a_busy_event_loop_sends_late_has_its_whole_time(make, sleeps):
+    async def work():
+        async with VerifierPool([VerifierSpec(name=sleeps)], workers=1, timeout_s=0.5) as pool:
+            await pool.check(*make("0", "x"))
+            task = asyncio.create_task(pool.check(*make("0.4", "x" * 40_000)))
+            await asyncio.sleep(0)
+            time.sleep(1)  # blocking on purpose: a part of the row is not yet in the pipe
+            return await task
+
+    [v] = asyncio.run(work())
+    assert v.status is Status.PASS, v.detail
+
+
+def test_what_is_too_much_waits_with_its_caller_however_long(make, sleeps, monkeypatch):
+    """Back-pressure: each process has one request at a time, and a wait of many limits times nothing out."""
+    ask, open_now, most = lane.Lane.ask, 0, 0
+
+    async def counted(*args):
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        try:
+            return await ask(*args)
+        finally:
+            open_now -= 1
+
+    async def work():
+        monkeypatch.setattr(lane.Lane, "ask", counted)
+        async with VerifierPool([VerifierSpec(name=sleeps)], workers=2, timeout_s=0.5) as pool:
+            start = time.monotonic()
+            verdicts = await asyncio.gather(*(pool.check(*make("0.1", f"{i}")) for i in range(40)))
+            return verdicts, time.monotonic() - start
+
+    verdicts, took = asyncio.run(work())
+    assert {v.status for [v] in verdicts} == {Status.PASS} and took >= 2.0
+    assert most == 2
+
+
 def test_many_clients_get_the_verdicts_of_one(make, judge_all):
     pairs = [make(str(i), f"So.\n#### {i + i % 3}") for i in range(500)]
     serial = [v.status for [v] in judge_all([MATH], pairs)]
@@ -91,7 +129,8 @@ def test_many_clients_get_the_verdicts_of_one(make, judge_all):
 
 
 def test_workers_are_recycled(make, monkeypatch):
-    monkeypatch.setattr(lane, "MAX_WEAR", 5)
+    monkeypatch.setattr(lane, "MIN_JOBS", 5)
+    monkeypatch.setattr(lane, "MAX_START_SHARE", 1e9)
 
     async def work():
         seen = set()
@@ -103,6 +142,21 @@ def test_workers_are_recycled(make, monkeypatch):
         return seen
 
     assert len(asyncio.run(work())) >= 3
+
+
+def test_a_worker_is_recycled_after_some_jobs_and_once_its_start_was_worth_it():
+    async def work():
+        async with VerifierPool([FORMAT], workers=1) as pool:
+            return pool._lanes[0].alive.pop()
+
+    worker = asyncio.run(work())
+    assert 0 < worker.start_s < 60
+    worker.start_s = 0.5
+    found = []
+    for jobs, check_s in ((299, 1.0), (300, 0.1), (300, 0.0001), (50_000, 0.0001), (60_000, 0.0001)):
+        worker.jobs, worker.busy_s = jobs, jobs * (check_s + lane.JOB_S)
+        found.append(lane.is_worn(worker))
+    assert found == [False, True, False, False, True]
 
 
 def test_a_cancelled_check_does_not_spoil_the_next(make, sleeps):
