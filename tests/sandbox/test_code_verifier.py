@@ -336,6 +336,9 @@ def test_what_passed_through_more_than_the_solution_is_named(tests, code):
     ("tests", "code"),
     [
         ("assert round(f(1), 2) == 0.33", "from fractions import Fraction\ndef f(n): return Fraction(1, 3)"),
+        ("assert f(1)", "import re\ndef f(n): return re.match('a', 'a')"),
+        ("assert not f(1)", "def f(n): return iter([])"),
+        ("assert f(1).keys() == {1}", "def f(n): return {n: n}"),
         ("assert f(1) ** f(1) > 0", "def f(n): return 10 ** 9"),
     ],
 )

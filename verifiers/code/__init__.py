@@ -113,8 +113,10 @@ class Code:
         """The verdict on a step of the tests that did not go well; None for one that did."""
         if outcome.error is not None and planned.is_import and self._fails_alone(planned.step):
             return unverifiable(self, sample, Reason.BAD_GOLD, f"{planned.label}: {outcome.error}")
-        if planned.is_number and is_no_data(outcome):
-            return unverifiable(self, sample, Reason.UNPARSEABLE, f"{planned.label}: {outcome.error}, no plain number")
+        if planned.is_lenient and is_no_data(outcome):
+            return unverifiable(
+                self, sample, Reason.UNPARSEABLE, f"{planned.label}: {outcome.error}, which is no plain data"
+            )
         if outcome.error is not None:
             return self._raised(sample, outcome, planned.label)
         try:

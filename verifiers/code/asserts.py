@@ -34,8 +34,8 @@ class PlannedStep(NamedTuple):
     """Of something other than the solution."""
     shaped: tuple[dict[str, str], Judge] | None = None
     is_inside: bool = False
-    is_number: bool = False
-    """The value is wrapped as a number: what is no plain data may be one, such as a Decimal."""
+    is_lenient: bool = False
+    """What is no plain data may hold too: a Decimal that is rounded, a match that is true."""
 
     @property
     def steps(self) -> list[dict[str, str]]:
@@ -265,7 +265,7 @@ def _lifted_step(statement: ast.stmt, lifted: Lifted, is_known_inside: bool) -> 
         shaped = {"kind": "value", "code": lifted.code_shaped}, lifted.judge_shaped
     step = {"kind": "value", "code": lifted.code}
     is_inside = lifted.is_inside or is_known_inside
-    return PlannedStep(step, lifted.judge, _label(statement), 1, False, shaped, is_inside, lifted.is_number)
+    return PlannedStep(step, lifted.judge, _label(statement), 1, False, shaped, is_inside, lifted.is_lenient)
 
 
 def _label(statement: ast.stmt) -> str:

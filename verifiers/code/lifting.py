@@ -43,8 +43,8 @@ class Lifted(NamedTuple):
     is_inside: bool = False
     constants: frozenset[str] = frozenset()
     """Variables of the tests whose values are used here."""
-    is_number: bool = False
-    """The value is wrapped in `round(...)` or the like."""
+    is_lenient: bool = False
+    """What is no plain data may hold too: a Decimal in `round(...)`, a match where only truth is asked for."""
 
 
 class Scope(NamedTuple):
@@ -118,15 +118,15 @@ class Scope(NamedTuple):
         if parting.asked and not parting.is_refused and is_readable(rest, set(parting.asked)):
             shaping = _Shaping(parting)
             shaped = shaping.visit(copy.deepcopy(rest))
-            used, is_number = frozenset(parting.constants), any(map(_is_rounded, ast.walk(rest)))
+            used, is_lenient = frozenset(parting.constants), _is_truth(rest) or any(map(_is_rounded, ast.walk(rest)))
             if not shaping.is_needed:
                 judge = _judge(rest, parting.asked)
-                return Lifted(_row(parting.asked), judge, is_inside=is_inside, constants=used, is_number=is_number)
+                return Lifted(_row(parting.asked), judge, is_inside=is_inside, constants=used, is_lenient=is_lenient)
             named: dict[str, ast.expr] = {
                 n: ast.NamedExpr(ast.Name(GOT + n[1:], ast.Store()), p) for n, p in parting.asked.items()
             }
             judges = _judge(rest, named), _judge(shaped, named)
-            return Lifted(_row(named), judges[0], _row(shaping.asked), judges[1], is_inside, used, is_number)
+            return Lifted(_row(named), judges[0], _row(shaping.asked), judges[1], is_inside, used, is_lenient)
         return _lift_side(_Renaming(self.constants).visit(copy.deepcopy(test)))
 
     def knows(self, node: ast.Name) -> bool:
@@ -230,7 +230,13 @@ def _lift_side(test: ast.expr) -> Lifted | None:
     rest = ast.Compare(value if turned else known, test.ops, [known if turned else value])
     if not is_literal(value) or is_literal(asked) or not is_readable(rest, {"#0"}):
         return None
-    return Lifted(ast.unparse(asked), _judge(rest, {"#0": asked}), is_inside=True)
+    return Lifted(ast.unparse(asked), _judge(rest, {"#0": asked}), is_inside=True, is_lenient=True)
+
+
+def _is_truth(rest: ast.expr) -> bool:
+    """`assert f(1)` and `assert not f(1)`."""
+    asked = rest.operand if isinstance(rest, ast.UnaryOp) and isinstance(rest.op, ast.Not) else rest
+    return isinstance(asked, ast.Name)
 
 
 def _is_rounded(node: ast.AST) -> bool:
