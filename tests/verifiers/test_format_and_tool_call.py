@@ -1,6 +1,7 @@
 """Options and hostile input of the format and tool_call verifiers; their cases.jsonl hold the rest."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -332,6 +333,15 @@ def test_a_call_of_two_readings_has_none(make):
     text = '{"tool_calls": [{"function": {"name": "add", "arguments": {}}}]}'
     assert ToolCall().check(*make(gold, text)).reason is Reason.UNPARSEABLE
     assert ToolCall().check(*make({**gold, "tools": gold["tools"][1:]}, text)).status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    "text", ["<tool_call>", "add(", "[add(a=", "I look. [", "[add(), ", "add()\n", '{"name": ', "not "]
+)
+def test_reading_other_forms_is_linear(make, text):
+    start = time.process_time()
+    ToolCall().check(*make(GOLD, text * (200_000 // len(text))))
+    assert time.process_time() - start < 5
 
 
 def test_a_trace_runs_no_other_form(make):

@@ -23,7 +23,6 @@ from rdistill.strict_json import loads_strict
 from rdistill.tools.calls import CLOSE, OPEN
 
 MAX_CHARS, MAX_PROSE_CHARS = 1 << 14, 300
-TAGGED = re.compile(f"{OPEN}(.*?){CLOSE}", re.DOTALL)
 EXPLAINS = re.compile(
     r"\b(?:not|never|no|cannot|instead|rather|how|example|instance|e\.?g|such as|like|would|could|should|might|may"
     r"|you can|if|unless|format|schema|syntax|imagine|suppose)\b|n['’]t\b|[`<>(]",
@@ -59,9 +58,12 @@ def refuse_attempt(text: str, names: set[str]) -> None:
 
 
 def tagged(text: str) -> list[str]:
-    """What stands in <tool_call> tags; nothing if one is left open."""
-    rest = TAGGED.sub("", text)
-    return [] if OPEN in rest or CLOSE in rest else [body.strip() for body in TAGGED.findall(text)]
+    """What stands in <tool_call> tags; nothing if one is left open, or closed without being open."""
+    before, *parts = text.split(OPEN)
+    bodies = [part.split(CLOSE) for part in parts]
+    if CLOSE in before or any(len(body) != 2 for body in bodies):
+        return []
+    return [body.strip() for body, _ in bodies]
 
 
 def _is_broken_json(body: str) -> bool:
