@@ -59,13 +59,24 @@ def bar(label: str, total: int, unit: str = "rows") -> Iterator[Callable[[int, s
 
 @contextmanager
 def _lines(out: Console, label: str, total: int, unit: str) -> Iterator[Callable[[int, str], None]]:
-    """A line every now and then, and the last note at the end. A thread writes them: nothing may move for long."""
+    """A line every now and then, and the last note at the end. A thread writes them: nothing may move for long.
+
+    The rate is that since something first moved: an engine may take minutes to start.
+    """
     begun, over = time.monotonic(), threading.Event()
     seen: tuple[int, str] = (0, "")
+    moved: tuple[int, float] | None = None
 
     def update(done: int, note: str = "") -> None:
-        nonlocal seen
+        nonlocal seen, moved
         seen = done, note
+        if done and moved is None:
+            moved = done, time.monotonic()
+
+    def seconds_at_this_rate(done: int) -> float:
+        if moved is None or done == moved[0]:
+            return time.monotonic() - begun
+        return (time.monotonic() - moved[1]) * done / (done - moved[0])
 
     def say(text: str) -> None:
         out.print(f"  {label}: {text}", highlight=False, markup=False, soft_wrap=True)
@@ -73,7 +84,7 @@ def _lines(out: Console, label: str, total: int, unit: str) -> Iterator[Callable
     def keep_saying() -> None:
         while not over.wait(LINE_EVERY_S):
             done, note = seen
-            say(", ".join(filter(None, [progress_line(done, total, unit, time.monotonic() - begun), note])))
+            say(", ".join(filter(None, [progress_line(done, total, unit, seconds_at_this_rate(done)), note])))
 
     writer = threading.Thread(target=keep_saying, daemon=True)
     writer.start()

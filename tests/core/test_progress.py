@@ -1,7 +1,9 @@
 """Progress: a bar on a terminal, a line now and then without one, and never both."""
 
 import io
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -45,3 +47,20 @@ def test_a_terminal_has_the_bar_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_line_has_rate_and_time_left(done: int, seconds: float, line: str) -> None:
     assert progress.progress_line(done, 90, "steps", seconds) == line
+
+
+def test_the_rate_is_that_since_something_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that took two minutes to start says nothing about the problems."""
+    now = 0.0
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now))
+    seen = []
+    monkeypatch.setattr(
+        progress, "progress_line", lambda done, total, unit, seconds: seen.append((done, seconds)) or ""
+    )
+    out, ticks = Console(file=io.StringIO()), threading.Event()
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.01)
+    with progress._lines(out, "generate", 60, "problems") as update:
+        for done, now in ((0, 120.0), (1, 130.0), (11, 140.0)):  # noqa: B007
+            update(done)
+            ticks.wait(0.1)
+    assert {(0, 120.0), (1, 130.0), (11, 11.0)} <= {*seen}
