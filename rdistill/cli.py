@@ -272,6 +272,8 @@ def verifiers_test(
     ] = None,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds for one check.")] = 5,
     as_json: AsJson = False,
+    allow_weak: AllowWeak = False,
+    untrusted: Untrusted = False,
 ) -> None:
     """Measure a verifier on labelled answers: right ones accepted, wrong ones accepted, rate.
 
@@ -280,6 +282,8 @@ def verifiers_test(
     from rdistill.overrides import apply_override
     from rdistill.verifiers.cases import run_cases
 
+    if allow_weak:
+        _settle("strong", Consent(allow_weak, untrusted), None)
     if name is None:
         if cases or option:
             raise ConfigError("--cases and --option are of one verifier; give its name too")
@@ -332,6 +336,7 @@ def verifiers_new(name: Annotated[str, typer.Argument(help="Its name, e.g. iso_d
 def sandbox_run(
     file: Annotated[str, typer.Argument(help="A Python file; '-' reads the program from stdin.")],
     stdin: Annotated[Path | None, typer.Option("--stdin", help="A file that the program reads as its stdin.")] = None,
+    timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds for the program.")] = 5,
     url: ServiceUrl = None,
     as_json: AsJson = False,
     allow_weak: AllowWeak = False,
@@ -340,14 +345,13 @@ def sandbox_run(
     """Run a Python program in the sandbox. The exit code is about the sandbox; the program's own is in the output."""
     from rdistill.errors import PrerequisiteError
     from rdistill.report.words import reveal
-    from rdistill.sandbox import Sandbox, require, sandbox_warnings
+    from rdistill.sandbox import Sandbox
 
-    code = _read_text(Path("/dev/stdin" if file == "-" else file))
+    code = _read_bytes(Path("/dev/stdin" if file == "-" else file))
     lowest: Level = "external" if _checked(url) else "strong"
     if allow_weak or url:
-        for warning in sandbox_warnings(require(lowest, Consent(allow_weak, untrusted), url), lowest):
-            err.print(f"warning: {warning}", markup=False, soft_wrap=True)
-    result = Sandbox().run(code, stdin=_read_text(stdin) if stdin else "")
+        _settle(lowest, Consent(allow_weak, untrusted), url)
+    result = Sandbox(timeout_s=timeout_s).run(code, stdin=_read_bytes(stdin) if stdin else b"")
     if as_json:
         shown = ("status", "exit_code", "stdout", "stderr", "seconds", "level")
         print(json.dumps({key: getattr(result, key) for key in shown}, indent=1))
@@ -397,6 +401,14 @@ def sandbox_selftest(url: ServiceUrl = None, as_json: AsJson = False, allow_weak
         )
 
 
+def _settle(lowest: Level, consent: Consent, url: str | None) -> None:
+    """Find the sandbox level of this command by attacking, and warn where it is a low one."""
+    from rdistill.sandbox import require, sandbox_warnings
+
+    for warning in sandbox_warnings(require(lowest, consent, url), lowest):
+        err.print(f"warning: {warning}", markup=False, soft_wrap=True)
+
+
 def _checked(url: str | None) -> str | None:
     from rdistill.sandbox.levels import url_fault
 
@@ -411,11 +423,11 @@ def _load(path: Path, overrides: list[str] | None, run_dir: Path | None) -> Any:
     return load_config(path, [*(overrides or []), *([f"run_dir={json.dumps(str(run_dir))}"] if run_dir else [])])
 
 
-def _read_text(path: Path) -> str:
+def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); name an existing UTF-8 file") from None
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name an existing file") from None
 
 
 def _print_outcome(config: Any) -> None:

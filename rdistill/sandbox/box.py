@@ -72,18 +72,27 @@ class Sandbox:
         self._source = (Path(__file__).parent / "child.py").read_text(encoding="utf-8")
 
     def run(
-        self, code: str, *, stdin: str = "", steps: list[dict[str, Any]] | None = None, timeout_s: float | None = None
+        self,
+        code: str | bytes,
+        *,
+        stdin: str | bytes = "",
+        steps: list[dict[str, Any]] | None = None,
+        timeout_s: float | None = None,
     ) -> SandboxResult:
         """Run a program, or, where `steps` are given, a solution and then each step (functions.py has their form).
 
+        A program in bytes is read as Python reads a file: its encoding is UTF-8, or what its first lines name.
         Never raises for what the code does. Blocks for `timeout_s` (default: the sandbox's own) and a kill at most; at
         level `external` for the service's allowance besides.
         """
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
         request: dict[str, Any] = {"code": code, "limits": self._limits(timeout_s)}
+        if isinstance(code, bytes):
+            request |= {"code": code.decode("latin-1"), "is_bytes": True}
         if steps is not None:
             request["steps"] = steps
-        data, text = json.dumps(request).encode("ascii"), stdin.encode("utf-8", "surrogatepass")
+        data = json.dumps(request).encode("ascii")
+        text = stdin if isinstance(stdin, bytes) else stdin.encode("utf-8", "surrogatepass")
         if len(data) + len(text) > MAX_INPUT_BYTES:
             return SandboxResult("resource_limit", -1, "", "code and stdin are too large", b"", 0.0, self.level)
         if self.url is not None:
@@ -99,7 +108,7 @@ class Sandbox:
             return SandboxResult("sandbox_error", -1, "", f"{error}", b"", time.monotonic() - start, self.level)
         return self._result(watched, time.monotonic() - start)
 
-    async def arun(self, code: str, **options: Any) -> SandboxResult:
+    async def arun(self, code: str | bytes, **options: Any) -> SandboxResult:
         """`run` in a thread."""
         return await asyncio.to_thread(self.run, code, **options)
 

@@ -115,8 +115,9 @@ def run_script(request):
     """Run a whole program as __main__."""
     module = sys.modules["__main__"] = types.ModuleType("__main__")
     sys.argv = ["main.py"]
+    code = request["code"].encode("latin-1") if "is_bytes" in request else request["code"]
     try:
-        exec(compile(request["code"], "main.py", "exec"), module.__dict__)
+        exec(compile(code, "main.py", "exec"), module.__dict__)
     except SystemExit:
         raise
     except BaseException as error:
