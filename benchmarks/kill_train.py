@@ -59,6 +59,13 @@ class Found:
     differing: int = 0
 
 
+def renew_locks(kind: type[tqdm]) -> None:
+    """tqdm's own lock is shared by forks, and a killed life never gives it back; each subclass may hold it, too."""
+    kind.set_lock(threading.RLock())
+    for narrower in kind.__subclasses__():
+        renew_locks(narrower)
+
+
 def live(config: Path, steps: int) -> int:
     """Fork a process that trains (or goes on training) the run; returns its id."""
     (config.parent / "life.log").write_text("")
@@ -66,7 +73,7 @@ def live(config: Path, steps: int) -> int:
     if pid:
         return pid
     code = 1
-    tqdm.set_lock(threading.RLock())  # its own lock is shared by forks, and a killed life never gives it back
+    renew_locks(tqdm)
     try:
         with (config.parent / "life.log").open("a", buffering=1) as log:
             os.dup2(log.fileno(), 1)
