@@ -4,8 +4,8 @@ import time
 
 import pytest
 from rdistill.verifiers.math import Math
+from rdistill.verifiers.math.boxes import listed_boxes
 from rdistill.verifiers.math.clean import clean
-from rdistill.verifiers.math.extract import listed_boxes
 from rdistill.verifiers.math.quantity import parse_quantity, same_quantity
 from rdistill.verifiers.math.symbolic import is_simple
 
@@ -51,8 +51,11 @@ def test_boxes_side_by_side_are_one_list():
     assert listed_boxes(r"$x = \boxed{1}$, so that \boxed{2}") == ["1", "2"]
 
 
-def test_two_different_boxes_are_refused_and_two_equal_ones_are_not(make):
-    assert check(make, "5", r"\boxed{4} then \boxed{5}").reason is Reason.AMBIGUOUS
+def test_two_different_boxes_are_refused_unless_the_reply_goes_on_to_the_second(make):
+    assert check(make, "5", r"\boxed{4} \boxed{5}").reason is Reason.AMBIGUOUS
+    assert check(make, "5", r"\boxed{4}, no wait, or \boxed{5}").reason is Reason.AMBIGUOUS
+    assert check(make, "5", r"\boxed{4} then \boxed{5}").status is Status.PASS
+    assert check(make, "4", r"\boxed{4} then \boxed{5}").reason is Reason.WRONG_ANSWER
     assert check(make, "5", r"\boxed{5} and so \boxed{5.0}").status is Status.PASS
 
 
@@ -92,6 +95,9 @@ SHAPES = [
     "\\boxed{",
     "\\boxed{1}, ",
     "x=\\boxed{x}, ",
+    "\\boxed{1} then ",
+    "\\mathbf{",
+    "1万",
     "}",
     "<think>",
     "the answer is ",
@@ -151,6 +157,9 @@ def test_a_long_blank_costs_nothing():
         ("A", "(A ∪ B)" + "'" * 200),
         ("1", "<answer>" * 500),
         ("1", "<1,2>+" * 200),
+        ("1", "1" * 58 + "x万"),
+        ("6", "125 mod 0 = 6"),
+        ("x", "\\mathbf{" * 400 + "x"),
     ],
 )
 def test_relations_and_signs_neither_raise_nor_last(make, gold, answer):

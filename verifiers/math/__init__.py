@@ -6,9 +6,11 @@ intervals item by item; and only what is left goes to math-verify and sympy, beh
 
 import re
 
+from rdistill.verifiers.math.boxes import spell_boxes, stated_boxes
 from rdistill.verifiers.math.compare import Outcome, compare, is_readable
-from rdistill.verifiers.math.declared import Ambiguous
-from rdistill.verifiers.math.extract import agreed, final_answer, listed_boxes
+from rdistill.verifiers.math.declared import Ambiguous, declared_answers
+from rdistill.verifiers.math.extract import final_answer
+from rdistill.verifiers.math.several import settled
 
 from rdistill.answers import normalise_reasoning
 from rdistill.records import Problem, Reason, Sample, Verdict
@@ -31,7 +33,7 @@ class Math:
     "the answer is", or the last number. `gold` is a number or text, LaTeX allowed."""
 
     name = "math"
-    version = "7"
+    version = "8"
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict
@@ -86,12 +88,22 @@ def gold_text(gold: object) -> str | None:
         return None
     text = text.rpartition(GSM8K_MARK)[2].strip() or text
     if "boxed" not in text:
-        return text
-    boxes = listed_boxes(text)
+        return _declared_gold(text)
+    text = spell_boxes(text)
+    boxes = stated_boxes(text)
     try:
-        return agreed(boxes, "boxes") or text
+        found = settled(boxes, text, text, "boxes")
+        return found.text if found and found.text else text
     except Ambiguous:
-        num_words = len(WORD.findall(text)) - sum(len(WORD.findall(f"boxed {box}")) for box in boxes)
-        return (
-            ", ".join(boxes) if num_words <= 2 * len(boxes) else text
-        )  # labels; more words tell of results on the way
+        num_words = len(WORD.findall(text)) - sum(len(WORD.findall(f"boxed {box.text}")) for box in boxes)
+        is_list = num_words <= 2 * len(boxes)  # labels; more words tell of results on the way
+        return ", ".join(box.text for box in boxes) if is_list else text
+
+
+def _declared_gold(text: str) -> str:
+    """Of "Therefore, the answer is $5$." the 5; any other gold as it is."""
+    try:
+        found = settled(declared_answers(text), text, text, "declared answers")
+    except Ambiguous:
+        return text
+    return found.text if found else text

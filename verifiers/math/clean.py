@@ -4,11 +4,11 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from rdistill.verifiers.math.looks import FONTS, without_looks, without_loose_end
+
 MAX_ANSWER = 4_000
 
-TEXT_COMMAND = re.compile(
-    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|textnormal|textsf|mathsf|rm|bf|operatorname)\s*\{([^{}]*)\}"
-)
+TEXT_COMMAND = re.compile(rf"\\(?:{FONTS})\s*\{{([^{{}}]*)\}}")
 LETTER_UNIT = re.compile(r"(?<=[0-9})])\s*\\(?:text|mathrm)\s*\{\s*([mghsL])\s*\}")
 UNIT_NAMES = {"m": "meters", "g": "grams", "h": "hours", "s": "seconds", "L": "liters"}
 """A letter set as text is a unit, though by itself it would be a variable."""
@@ -38,6 +38,11 @@ SCALED = rf"[-+]?[0-9./ ]{{0,12}}\*? *{VECTOR.pattern}"
 VECTORS = re.compile(rf"\|?{SCALED}(?: *[-+] *{SCALED}){{0,3}}( *[/*] *[0-9./]{{1,12}})?\|?")
 """2<1,2,3>, <3,4>/5, <1,2> + <0,1>: no inequality."""
 LOOSE_SPACE = re.compile(r"(?<![0-9]) | (?![0-9])")
+MODULUS = re.compile(r"\\pmod\s*(?:\{([^{}]*)\}|(\w))")
+IN_CODE = re.compile(r"(?:(?:sympy|sp|np|numpy)\.)?(?:Matrix|array|[Vv]ector)\((\[.*\])\)")
+"""Matrix([[1, 2], [3, 4]])"""
+INFINITE = re.compile(r"(?<![A-Za-z\\])(?:oo|inf|infty|infinity)(?![A-Za-z]|\s*[A-Za-z({\\])", re.IGNORECASE)
+OTHER_WORD = re.compile(r"(?<!\\)\b(?!or\b|and\b)[A-Za-z]{2,}")
 ROW_END, DOLLAR = "\ue000", "\ue001"  # private characters, which answers with a meaning never hold
 ROW_SPACE = re.compile(ROW_END + r"\s*\[[0-9. ]+(?:pt|em|ex|mm|cm)\]")
 DOUBLED = re.compile(r"\\\\(?=[A-Za-z]{2}|[{}])")
@@ -107,6 +112,7 @@ def _clean(text: str) -> str | None:
         text = SEPARATOR.sub(",", LONG_BLANK.sub("  ", text))
     if "\\\\" in text and "\\begin" not in text:
         text = DOUBLED.sub(r"\\", text)
+    text = without_loose_end(without_looks(text).strip())
     text = unwrap(text.replace("\\$", DOLLAR)).replace(DOLLAR, "$")
     if "\\" in text or "°" in text:
         text = LONG_BLANK.sub("  ", text)
@@ -115,12 +121,17 @@ def _clean(text: str) -> str | None:
         for old, new in REPLACED:
             text = text.replace(old, new)
         text = CHOOSE.sub(r"\\binom{\1}{\2}", text)
+        text = MODULUS.sub(r" (mod \1\2)", text)
         text = LETTER_UNIT.sub(lambda m: f" {UNIT_NAMES[m[1]]}", text)
         text = LETTERS.sub(r"\1", TEXT_COMMAND.sub(r" \1 ", text)).replace(" ^", "^")
         text = unwrap(_plain_arrays(UNIT_FRACTION.sub(r"\1/\2", text)).replace(ROW_END, "\\\\"))
     text = INLINE_MATHS.sub(r"\1", text).strip() if "$" in text and text.count("$") % 2 == 0 else text
+    if text[-1:] == ")" and (match := IN_CODE.fullmatch(text)):
+        text = match[1]
     if ">" in text and VECTORS.fullmatch(text):
         text = VECTOR.sub(r"(\1)", text)
+    if INFINITE.search(text) and not OTHER_WORD.search(INFINITE.sub("", text)):
+        text = INFINITE.sub(r"\\infty", text)
     return GLUED.sub(r" \1 ", text)
 
 

@@ -7,7 +7,6 @@ from rdistill.verifiers.math import symbolic, texts, values
 from rdistill.verifiers.math.clean import clean, squash
 from rdistill.verifiers.math.declared import NEGATIONS
 from rdistill.verifiers.math.intervals import is_condition, read_range
-from rdistill.verifiers.math.number import Quantity
 from rdistill.verifiers.math.parts import (
     INEQUALITY,
     NAMED,
@@ -18,7 +17,7 @@ from rdistill.verifiers.math.parts import (
     strip_prefix,
     strip_unit,
 )
-from rdistill.verifiers.math.quantity import parse_quantity, same_quantity
+from rdistill.verifiers.math.quantity import parse_quantity, read_beside, same_quantity
 from rdistill.verifiers.math.relations import say_the_same
 from rdistill.verifiers.math.sets import same_sets
 from rdistill.verifiers.math.spelling import COMBINATIONS
@@ -27,10 +26,14 @@ from rdistill.verifiers.math.units import factors
 
 MAX_ITEMS, MAX_SPELLINGS = 50, 3
 NUMBERS = re.compile(r"(?<![A-Za-z0-9_.])(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)")
-DECIMAL_COMMA = re.compile(r"([-+]?[0-9]+),([0-9]+(?:[^0-9,]*))")
 BEFORE = "-$€£+"
 VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
 NO_LETTERS = re.compile(r"\\[A-Za-z]+|[A-Za-z]{3,}")
+TURNING = re.compile(r"\\pi(?![a-z])|(?:sin|cos|tan|cot|sec|csc|rad|minutes?|seconds?)(?![a-z])|[CF]\b")
+"""Beside these a number of degrees is not that number."""
+INNER_DEGREES = re.compile(r"\s*degrees")
+MODULUS = re.compile(r"(?<=[0-9])\s*\(?\s*\\?p?mod\s*\{?[0-9]+\}?\s*\)?$")
+VECTOR_SHAPE = re.compile(r"matrix (?:[0-9]+|1(?:x1)+)")
 SHAPE = re.compile(r"[A-Z]{3,}|[IVX]{2,}")
 """The corners of a figure in order, a Roman number: no product."""
 BOUND = re.compile(
@@ -60,7 +63,7 @@ class Outcome(Enum):
 def is_readable(gold: str) -> bool:
     """Whether a gold answer can be compared with at all."""
     cleaned = clean(gold)
-    return bool(cleaned) and cleaned.lower() not in ("nan", "none", "null")
+    return bool(cleaned) and cleaned.lower() not in ("nan", "null")
 
 
 def compare(gold: str, answer: str) -> Outcome:
@@ -70,6 +73,7 @@ def compare(gold: str, answer: str) -> Outcome:
         return Outcome.TOO_COMPLEX
     if not right:
         return Outcome.UNREADABLE
+    left, right = without_modulus(*without_degrees(left, right))
     if same_sets(left, right):
         return Outcome.EQUAL
     ratios = [squash(m[1]) for text in (left, right) if (m := RATIO_NAME.match(text))]
@@ -88,6 +92,19 @@ def compare(gold: str, answer: str) -> Outcome:
         left, right = (b if "=" in b or w[:1] == "(" else w for b, w in ((bare_left, left), (bare_right, right)))
         return compare_clean(left, right)
     return compare_clean(bare_left, bare_right)
+
+
+def without_degrees(gold: str, answer: str) -> tuple[str, str]:
+    """Both without the degrees inside of sums, 180 degrees - x, where nothing turns on them."""
+    both = f"{gold} {answer}"
+    if " degrees" not in both or TURNING.search(both) or all(parse_quantity(text) for text in (gold, answer)):
+        return gold, answer
+    return INNER_DEGREES.sub("", gold), INNER_DEGREES.sub("", answer)
+
+
+def without_modulus(gold: str, answer: str) -> tuple[str, str]:
+    """6 for 6 (mod 7), where the other names no modulus."""
+    return (gold, MODULUS.sub("", answer)) if "mod" in answer and "mod" not in gold else (gold, answer)
 
 
 def names_differ(left: str, right: str) -> bool:
@@ -113,7 +130,7 @@ def renamed(left: str, right: str, bare_left: str, bare_right: str) -> bool:
 
 def compare_clean(gold: str, answer: str) -> Outcome:
     wanted, given = parse_quantity(gold), parse_quantity(answer)
-    wanted, given = wanted or with_comma(gold, given), given or with_comma(answer, wanted)
+    wanted, given = wanted or read_beside(gold, given), given or read_beside(answer, wanted)
     if wanted is not None and given is not None:
         return _decided(same_quantity(wanted, given))
     if gold.lower() == "nan" or answer.lower() == "nan":
@@ -138,12 +155,6 @@ def first_outcome(gold: str, answer: str) -> Outcome:
         if (outcome := decide(gold, answer)) is not None:
             return outcome
     return compare_symbolic(gold, answer)
-
-
-def with_comma(text: str, other: Quantity | None) -> Quantity | None:
-    """Beside 2.5, 2,5 is no list but the same number."""
-    match = DECIMAL_COMMA.fullmatch(text) if other is not None and other.decimals else None
-    return parse_quantity(f"{match[1]}.{match[2]}") if match else None
 
 
 def _decided(equal: bool) -> Outcome:
@@ -238,6 +249,8 @@ def compare_groups(gold: str, answer: str) -> Outcome | None:
         return None  # C(10,3) is a point only beside another
     if (left is None and right is None) or (None in (left, right) and "matrix}" in gold and "matrix}" in answer):
         return None  # two expressions, or a sum of matrices beside a matrix
+    if "\\emptyset" in (gold, answer):
+        return Outcome.DIFFERENT  # it is no member of itself
     if left is None:
         return one_of_many(gold, answer, right) if right else None
     if right is None:
@@ -248,7 +261,7 @@ def compare_groups(gold: str, answer: str) -> Outcome | None:
         left, right = distinct(left), distinct(right)
     if len(left.items) != len(right.items) or len(left.items) > MAX_ITEMS:
         return Outcome.DIFFERENT if len(left.items) != len(right.items) else Outcome.TOO_COMPLEX
-    if not _same_brackets(left.brackets, right.brackets, len(left.items)):
+    if not (are_vectors(left, right) or _same_brackets(left.brackets, right.brackets, len(left.items))):
         return Outcome.DIFFERENT
     if {left.brackets, right.brackets} <= {"", "{}", "\\cup"}:
         return match_any_order(left.items, right.items)
@@ -262,6 +275,12 @@ def one_of_many(gold: str, answer: str, given: Group) -> Outcome:
     if has_words(answer) and "\\" not in answer and given.brackets == "" and " or " not in answer:
         return from_prose(gold, answer)
     return Outcome.AMBIGUOUS if given.brackets == "" else Outcome.DIFFERENT
+
+
+def are_vectors(left: Group, right: Group) -> bool:
+    """Whether one is a matrix of one row or column, and the other (1, 2, 3) or [1, 2, 3]."""
+    kinds = sorted((left.brackets, right.brackets))
+    return kinds[0] in ("()", "[]") and bool(VECTOR_SHAPE.fullmatch(kinds[1]))
 
 
 def lists_points(group: Group) -> bool:

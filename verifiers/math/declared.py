@@ -5,6 +5,7 @@ A disowned answer ("wrong answer: 4", "this is not the final answer: 4", "4 woul
 
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 
 from rdistill.verifiers.math.parts import RATIO_NAME
 
@@ -60,26 +61,42 @@ WRONG_AFTER = re.compile(rf"[^A-Za-z0-9]*(?:[A-Za-z]+\s+)?{IS_WRONG}", re.IGNORE
 """Just after a value."""
 RETRACTED = re.compile(
     rf"\b(?:this|that|it|which|the (?:above|answer|result|box))\s+{IS_WRONG}|\bscratch that\b|\bon second thought\b"
+    r"|\b(?:ignore|disregard|forget) (?:that|this|it|the (?:last|latter|second))\b"
+    r"|\bthe (?:first|former|earlier|previous)(?: (?:one|answer|value|box|result))?"
+    r" (?:is|was) (?:right|correct|better|fine)"
     r"|\bI (?:was wrong|made (?:a mistake|an error))|(?:^|[.!?}$\n])\s*(?:wait|correction|hold on)\b",
     re.IGNORECASE,
 )
+
+
+class Stated(NamedTuple):
+    """A value and where it stands in the reply, what frames it included; `is_answer`: it is called the answer."""
+
+    text: str
+    start: int
+    end: int
+    is_answer: bool = False
 
 
 class Ambiguous(Exception):
     """The reply offers more than one final answer, or takes back the one it offers."""
 
 
-def declared_answers(text: str) -> list[str]:
+def declared_answers(text: str) -> list[Stated]:
     """What follows "the answer is", "Answer:", or "A:" at the start of a line, but for what is disowned.
 
     Raises: Ambiguous if all of it is disowned.
     """
     spots = _spots(text)
-    kept = [spot for spot, start in spots if not DISOWNED.search(text[max(0, start - MAX_BEFORE) : start])]
+    kept = [(spot, start) for spot, start in spots if not DISOWNED.search(text[max(0, start - MAX_BEFORE) : start])]
     if spots and not kept:
         raise Ambiguous(f"the declared answer is disowned: {_sentence(text, spots[-1][0])[:60]!r}")
-    answers = [_sentence(text, spot) for spot in kept]
-    return [a for a in answers if a and not PHRASE_AGAIN.match(a)]
+    answers = [(_sentence(text, spot), spot, start) for spot, start in kept]
+    return [
+        Stated(answer, start, max(spot, text.find(answer, spot)) + len(answer), is_answer=True)
+        for answer, spot, start in answers
+        if answer and not PHRASE_AGAIN.match(answer)
+    ]
 
 
 def check_last_word(text: str, start: int, end: int, is_same: Callable[[str], bool]) -> None:

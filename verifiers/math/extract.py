@@ -2,31 +2,27 @@
 
 import re
 
-from rdistill.verifiers.math.clean import clean, squash
+from rdistill.verifiers.math.boxes import spell_boxes, stated_boxes
+from rdistill.verifiers.math.clean import clean
 from rdistill.verifiers.math.declared import (
-    MAX_DECLARED,
     MAX_WHOLE,
     Ambiguous,
+    Stated,
     check_last_word,
     check_not_disowned,
     declared_answers,
 )
 from rdistill.verifiers.math.number import DECIMAL
-from rdistill.verifiers.math.quantity import parse_quantity, same_quantity
+from rdistill.verifiers.math.quantity import parse_quantity
+from rdistill.verifiers.math.several import SEQUENCE, alike, settled
 
 TAIL_LINES = 3
 NUMBER = re.compile(
-    rf"(?<![\w.,])(?:(?<![-+*/^)\w])-\s?)?(?:US\$|[$€£])?\s?(?:(?<=[$€£])-)?{DECIMAL}(?:\s?/\s?[0-9]+(?!\w|\.[0-9]))?(?:\s?\\?%)?"
+    rf"(?<![\w.,])(?:(?<![-+*/^)\w])-\s?)?(?:US\$|[$€£])?\s?(?:(?<=[$€£])-)?{DECIMAL}(?:[eE][-+]?[0-9]{{1,3}}(?![\w.]))?(?:\s?/\s?[0-9]+(?!\w|\.[0-9]))?(?:\s?\\?%)?"
 )
 SIGNED = re.compile(r"-?[0-9.]*[0-9]")
 MATHS = re.compile(r"(?:\$\$?|\\\(|\\\[)([^$]{1,300}?)(?:\$\$?|\\\)|\\\])")
 LISTED = re.compile(r"\s*(?:,|;|and|or|,\s*and|,\s*or)\s*")
-BETWEEN_BOXES = re.compile(r"(?:\s|\$|,|;|or\b|and\b|\\q?quad|\\[,;:()\[\] ]|\\text\s*\{\s*(?:or|and|,)?\s*\})*")
-LIST_WORD = re.compile(r",|;|or|and")
-MAX_BETWEEN = 40
-NAME_BEFORE = re.compile(r"(?:(?<![A-Za-z\\])[A-Za-z]|\\[a-z]{2,7})(?:_\{\w{1,3}\}|_\w)?\s*=\s*$")
-BOX = re.compile(r"\\{1,2}(?:boxed|fbox)\s{0,3}\{")
-BARE_BOX = re.compile(r"\\(?:boxed|fbox)\s+(-?[0-9]+(?:[.,][0-9]+)*|[A-Za-z](?![A-Za-z]))")
 FORMULA = re.compile(r"\\|\$\$|[<>]")
 FOLLOWS = re.compile(r"\b(?:so|then|therefore|thus|hence|which|leaving|left|means|total|[+*/])\b", re.IGNORECASE)
 HEDGE = re.compile(r"\b(?:or|either|alternatively|maybe|perhaps|possibly)\b", re.IGNORECASE)
@@ -38,23 +34,22 @@ def final_answer(text: str, gold: str, *, declared: bool) -> str | None:
 
     Raises: Ambiguous if boxes or phrases disagree, the last line hedges, or the answer is disowned.
     """
-    text = BARE_BOX.sub(r"\\boxed{\1}", text)
-    if found := agreed(listed_boxes(text) or tagged(text), "boxes"):
-        spans = _box_spans(text)
-        start, _, end = spans[-1] if spans else (text.rfind("<answer>"), 0, text.rfind("</answer>"))
-        check_last_word(text, start, end, lambda later: _repeats(later, found))
-        return found
+    text = spell_boxes(text)
+    if found := settled(stated_boxes(text) or tagged(text), text, gold, "boxes"):
+        check_last_word(text, found.start, found.end - 1, lambda later: _repeats(later, found.text))
+        return found.text
     if not declared or len(text) > MAX_WHOLE:
         text = text.strip()
-        if found := agreed(declared_answers(text), "declared answers"):
-            check_not_disowned(text, start := text.rfind(found), start + len(found))
-            return found
+        if found := settled(declared_answers(text), text, gold, "declared answers"):
+            check_not_disowned(text, start := text.rfind(found.text), start + len(found.text))
+            return found.text
         if not declared and (found := last_aligned(text)):
             return found
         if not declared and len(text) <= MAX_WHOLE and "\n" not in text and whole_fits(text, gold):
             return text
         return text if declared else last_number(text, gold)
-    return agreed(declared_answers(text), "declared answers") or text
+    found = settled(declared_answers(text), text, gold, "declared answers")
+    return found.text if found else text
 
 
 def _repeats(later: str, found: str) -> bool:
@@ -67,79 +62,15 @@ def _repeats(later: str, found: str) -> bool:
     )
 
 
-def agreed(found: list[str], what: str) -> str | None:
-    """The last of them, if all say the same. Raises Ambiguous."""
-    if not found:
-        return None
-    last = found[-1]
-    if len(found) > MAX_DECLARED and len({squash(f) for f in found}) > 1:
-        raise Ambiguous(f"{len(found)} {what}")
-    for other in set(found[-MAX_DECLARED:-1]):
-        if not alike(other, last):
-            raise Ambiguous(f"two different {what}: {other[:60]!r} and {last[:60]!r}")
-    return last
-
-
-def alike(a: str, b: str) -> bool:
-    left, right = clean(a), clean(b)
-    if left is None or right is None or squash(left) == squash(right):
-        return a == b or (left is not None and right is not None)
-    numbers = parse_quantity(left), parse_quantity(right)
-    return numbers[0] is not None and numbers[1] is not None and same_quantity(*numbers)
-
-
-def listed_boxes(text: str) -> list[str]:
-    """Contents of every box; those with only a comma, "and" or "or" between them as one list.
-
-    "\\boxed{2} and \\boxed{3}" is "2, 3"; "x = \\boxed{2}, y = \\boxed{3}" is "x = 2, y = 3".
-    """
-    found: list[list[str]] = []
-    text = BARE_BOX.sub(r"\\boxed{\1}", text)
-    last_name, last_end = "", len(text)
-    for opened, start, end in _box_spans(text):
-        value = text[start:end].strip()
-        match = NAME_BEFORE.search(text[max(0, opened - MAX_BETWEEN) : opened])
-        name = match[0] if match else ""
-        between = text[last_end + 1 : opened].removesuffix(name)
-        if found and len(between) <= MAX_BETWEEN and BETWEEN_BOXES.fullmatch(between) and LIST_WORD.search(between):
-            if len(found[-1]) == 1:
-                found[-1][0] = last_name + found[-1][0]
-            found[-1] += [" or " if "or" in between else ", ", name + value]
-        else:
-            found.append([value])
-        last_name, last_end = name, end
-    return ["".join(parts) for parts in found]
-
-
-def _box_spans(text: str) -> list[tuple[int, int, int]]:
-    """(where it opens, where its contents start and end) of every closed, outermost \\boxed{...} or \\fbox{...}."""
-    found: list[tuple[int, int, int]] = []
-    starts: list[tuple[int, int, int]] = []  # of open boxes: (where it opens, start of contents, brace depth)
-    depth = at = 0
-    while at < len(text):
-        char = text[at]
-        if char == "\\":
-            if match := BOX.match(text, at):
-                starts.append((at, match.end(), depth))
-                depth += 1
-            at = match.end() if match else at + 2
-            continue
-        if char == "{":
-            depth += 1
-        elif char == "}":
-            depth -= 1
-            if starts and starts[-1][2] == depth:
-                opened, start, _ = starts.pop()
-                if not starts:
-                    found.append((opened, start, at))
-        at += 1
-    return found
-
-
-def tagged(text: str) -> list[str]:
+def tagged(text: str) -> list[Stated]:
     """What stands in <answer> tags."""
-    heads = [part.rpartition("<answer>") for part in text.split("</answer>")[:-1]]
-    return [inner.strip() for _, tag, inner in heads if tag and inner.strip()]
+    found, end = [], 0
+    for part in text.split("</answer>")[:-1]:
+        head, tag, inner = part.rpartition("<answer>")
+        if tag and inner.strip():
+            found.append(Stated(inner.strip(), end + len(head), end + len(part) + 1, is_answer=True))
+        end += len(part) + len("</answer>")
+    return found
 
 
 def last_aligned(text: str) -> str | None:
@@ -157,7 +88,13 @@ def whole_fits(text: str, gold: str) -> bool:
     wanted = clean(gold)
     if wanted is None or parse_quantity(wanted) is None:
         return not _has_outer_words(text)
-    return not _has_outer_words(text) and len(_words(cleaned)) < 3
+    return not _has_outer_words(text) and len(_words(cleaned)) < 3 and not _leads_on(text)
+
+
+def _leads_on(text: str) -> bool:
+    """Whether a word of sequence stands between two numbers, of which the last is meant: "First 64, therefore 36"."""
+    numbers = [*NUMBER.finditer(text)]
+    return len(numbers) > 1 and bool(SEQUENCE.search(text[numbers[0].end() : numbers[-1].start()]))
 
 
 def _words(text: str) -> list[str]:

@@ -100,6 +100,8 @@ class Parser:
         found = self.product()
         while sign := self.take("+", "-"):
             found = (sign, found, self.product())
+            if "mod" in (found[1][0], found[2][0]):
+                raise Unreadable  # 8 + 5 mod 3
         self.depth -= 1
         return found
 
@@ -116,6 +118,8 @@ class Parser:
                 divisor = self.signed()
                 is_over = not (is_numbers and divisor[0] == "number")
                 found = ("/", found, divisor)
+            elif self.take("\\mod", "\\bmod"):
+                found = ("mod", found, self.power())
             elif self.starts_factor():
                 if is_over or (found[0] == "number" and self.is_mixed()):
                     raise Unreadable

@@ -37,6 +37,17 @@ SIGN_AFTER = "$€£¥₹¢"
 CURRENCIES = {"USD": "$", "EUR": "€", "GBP": "£", "INR": "₹", "Rs": "₹", "Rs.": "₹"}
 LETTER_SCALES = {"K": 1000, "M": 10**6, "B": 10**9}
 SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+SCALES |= {f"{word}s": scale for word, scale in SCALES.items()}
+SCALES |= {
+    "mn": 10**6,
+    "bn": 10**9,
+    "tn": 10**12,
+    "lakh": 10**5,
+    "lakhs": 10**5,
+    "lac": 10**5,
+    "crore": 10**7,
+    "crores": 10**7,
+}
 NOT_UNIT_WORDS = """
 or and to plus minus times than not over wrong incorrect no mod pi i e sin cos tan ln log exp sqrt if but
 least most probably ish isn wasn nicht pas kein
@@ -120,10 +131,10 @@ def _parse_unit(rest: str, spaced: bool, currency: str | None) -> tuple[str, Fra
         if len(rest) > MAX_REST or not UNIT.fullmatch(rest):
             return None
         words = [w.strip(".") for w in re.split(r"[ '-]+", rest) if w.strip(".")]
-        if words and words[0].lower() in SCALES:
-            scale = Fraction(SCALES[words.pop(0).lower()])
+        while words and words[0].lower() in SCALES:
+            scale *= SCALES[words.pop(0).lower()]
             spaced = True
-        elif words and not spaced and words[0] in LETTER_SCALES:
+        if scale == 1 and words and not spaced and words[0] in LETTER_SCALES:
             scale = Fraction(LETTER_SCALES[words.pop(0)])
             spaced = True
         if NOT_UNITS & {w.lower() for w in words} or any(

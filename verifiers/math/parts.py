@@ -32,6 +32,7 @@ OPERATION = re.compile(
 """A derivative, integral or limit before its value."""
 BOTH_SIGNS = re.compile(r"\\(pm|mp)(?![a-z])")
 POINT = re.compile(r"[A-Z](?=\([^()]*,[^()]*\)$)")
+TRANSPOSED = re.compile(r"[(\[]([^()\[\]]*,[^()\[\]]*)[)\]]\s*\^\s*\{?\s*(?:T|\\top|\\intercal)\s*\}?")
 NESTED_LIST = re.compile(r"\[\s*\[[^\[\]]*\](?:\s*,\s*\[[^\[\]]*\])*\s*\]")
 INEQUALITY = re.compile(r"\\le(?![a-z])|\\ge(?![a-z])|\\neq?(?![a-z])|<=|>=|!=|<|>")
 RELATION = re.compile(rf"=|{INEQUALITY.pattern}")
@@ -43,7 +44,7 @@ SIDE_CONDITION = re.compile(r",?\s*\(?\s*(?:where\s+|for\s+)?[a-z]\s*\\in\s*\\ma
 EXCEPTION = re.compile(r",\s*\(?\s*(?:where\s+|for\s+)?[a-z]\s*\\neq?\s[^,]*$")
 TRIGONOMETRY = re.compile(r"(?:sin|cos|tan|cot|sec|csc)\b")
 PREFIX = re.compile(r"(?:\.\.\.\s*=|approximately|approx\.?|about|around|roughly|exactly|\\approx|=)\s*", re.IGNORECASE)
-LETTERS = re.compile(r"\\(?!frac|times|cdot|sqrt|div)[A-Za-z]|(?<![\\A-Za-z])[A-Za-z]")
+LETTERS = re.compile(r"\\(?!frac|times|cdot|sqrt|div|b?mod)[A-Za-z]|(?<![\\A-Za-z])(?!mod\b)[A-Za-z]")
 INTEGER = re.compile(r"[-+]?[0-9]+")
 CONJUNCTION = re.compile(r"(?:^|\s)\s*and\s+")
 MATRIX = re.compile(r"\\begin\{([pbB]?matrix)\}((?:(?!\\begin).)*)\\end\{\1\}", re.DOTALL)
@@ -112,6 +113,8 @@ def split_group(text: str) -> Group | None:
     if NESTED_LIST.fullmatch(text):
         return _matrix([split_top(row) for row in re.findall(r"\[([^\[\]]*)\]", text[1:-1])])
     text = POINT.sub("", text)
+    if match := TRANSPOSED.fullmatch(text):
+        return _matrix([[item] for item in split_top(match[1])])
     if text[:1] in OPEN and text[-1:] in CLOSE and closes_at_end(text):
         items = [item for part in split_top(text[1:-1]) for item in both_signs(part)]
         return Group(text[0] + text[-1], items) if len(items) > 1 or text[0] == "{" else None

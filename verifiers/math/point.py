@@ -100,6 +100,8 @@ class Point:
                 raise NoValue
             self.is_outside |= not self.context.isint(b) and not (self.context.im(a) == 0 and self.context.re(a) >= 0)
             return a**b
+        if kind == "mod":
+            return a % b
         return {"+": a.__add__, "-": a.__sub__, "*": a.__mul__, "/": a.__truediv__}[kind](b)
 
     def _vectors(self, kind: str, a: Any, b: Any) -> list[Any]:
@@ -130,7 +132,7 @@ class Point:
             return self.context.log(arguments[0], arguments[1] if function == "ln" else 2)
         if function == "mod" and len(arguments) == 2:
             return self.context.fmod(*arguments)
-        if len(arguments) != (2 if function in OF_TWO else 1):
+        if len(arguments) != (2 if function in OF_TWO else 1) or not hasattr(self.context, function):
             raise NoValue
         return getattr(self.context, function)(*arguments)
 

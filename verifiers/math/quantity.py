@@ -4,6 +4,7 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
+from rdistill.verifiers.math.chinese import read_scaled
 from rdistill.verifiers.math.number import MAX_CHARS, Quantity, parse_number
 from rdistill.verifiers.math.units import factors, is_known_unit, unit_of
 
@@ -15,7 +16,12 @@ REPEATING = re.compile(
 COMPOUND = re.compile(r"(?<=[A-Za-z])\s*(?:,|and)?\s+(?=[0-9])|\s+and\s+(?=[0-9])")
 ATTACHED = re.compile(r"(?<=[0-9])(?=[A-Za-z])")
 DECIMAL_COMMA = re.compile(r"€?\s*[0-9]{1,3}(?:\.[0-9]{3})*,[0-9]{2}\s*€?")
-EXPLAINED = re.compile(r"([^()]+\S)\s*\(\s*(?:or\s+|=\s*)?([^()]+)\)")
+COMMA_AS_POINT = re.compile(r"([-+]?[0-9]+),([0-9]+(?:[^0-9,]*))")
+INDIAN = re.compile(r"-?(?:₹|Rs\.?)? ?[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?(?: [A-Za-z]+)?")
+KILO = re.compile(r"([-+]?(?:US)?[$€£¥₹]?-?[0-9][0-9.,]*) ?k")
+ROMAN = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
+ROMAN_DIGITS = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
+EXPLAINED = re.compile(r"([^()]*\S)\s*\(\s*(?:or\s+|=\s*)?([^()]+)\)")
 OVER = re.compile(r"(.{1,30}) (?:over|out of|in) (.{1,30})")
 
 
@@ -28,9 +34,30 @@ def parse_quantity(text: str) -> Quantity | None:
 def _parse(text: str) -> Quantity | None:
     if (found := parse_number(text)) is not None:
         return found
+    if (scaled := read_scaled(text)) is not None:
+        return Quantity(scaled)
     if not any(char.isdigit() for char in text):
         return _over(text)
     return _repeating(text) or _compound(text) or _bracketed(text) or _over(text)
+
+
+def read_beside(text: str, other: Quantity | None) -> Quantity | None:
+    """What is a number only beside another one: 2,5 beside 2.5, and 1,50,000, 5k, XIV; None for anything else."""
+    if other is None:
+        return None
+    if other.decimals and (match := COMMA_AS_POINT.fullmatch(text)):
+        return parse_quantity(f"{match[1]}.{match[2]}")
+    if INDIAN.fullmatch(text):
+        return parse_quantity(text.replace(",", ""))
+    if match := KILO.fullmatch(text):
+        found = parse_quantity(match[1])
+        return found and found._replace(value=found.value * 1000, decimals=None)
+    if len(text) > 1 and ROMAN.fullmatch(text) and other == Quantity(other.value):
+        values = [ROMAN_DIGITS[letter] for letter in text]
+        return Quantity(
+            Fraction(sum(v if v >= after else -v for v, after in zip(values, [*values[1:], 0], strict=True)))
+        )
+    return None
 
 
 def _repeating(text: str) -> Quantity | None:

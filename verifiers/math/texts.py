@@ -40,20 +40,34 @@ CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*(?:([ap])\.?\s?m\.?)?", re.IGNORE
 RATIO = re.compile(r"([0-9.]+)\s*(?::|to|\\colon)\s*([0-9.]+)")
 COLON = re.compile(r":|\\colon(?![a-z])|(?<!\\)\bto\b")
 TIME_PART = re.compile(r"0[0-9]")
-BASED = re.compile(r"\(?([0-9A-Z]+)\)?\s*_\s*\{?\s*(\w+)\s*\}?")
+BASED = re.compile(r"\(?([0-9A-Z]+)\)?(?:\s*_\s*\{?\s*\(?(\w+)\)?\s*\}?|\s+\(?(?:in )?base[ -](\w+)\)?)")
 HALF_DAY = 12 * 60
 SYNONYMS = {
     "infinity": "\\infty", "infinite": "\\infty", "+\\infty": "\\infty", "+ \\infty": "\\infty",
-    "{}": "\\emptyset", "{ }": "\\emptyset", "the empty set": "\\emptyset", "empty set": "\\emptyset",
-    "no real solution": "no solution", "no real solutions": "no solution", "there is no real solution": "no solution",
-    "dne": "does not exist", "doesn't exist": "does not exist", "it does not exist": "does not exist",
-    "there are no solutions": "no solution", "there are no real solutions": "no solution",
+    "negative infinity": "-\\infty", "minus infinity": "-\\infty", "- \\infty": "-\\infty",
+    "positive infinity": "\\infty", "{}": "\\emptyset", "{ }": "\\emptyset",
 }  # fmt: skip
+HAS = r"(?:(?:there|it|this|the equation|the system|which|x) (?:is|are|has|have) |has |have )?"
+NO_SOLUTION = re.compile(
+    rf"(?:so |therefore |thus )?{HAS}no (?:real )?(?:solutions?|roots?)(?: exists?)?|(?:the )?(?:empty|null|void) set"
+    r"|(?:the )?solution set is empty|(?:the )?(?:solution|it) (?:does not|doesn't) exist",
+    re.IGNORECASE,
+)
+FOREIGN_NO_SOLUTION = ("无解", "無解", "空集", "解なし")
+UNDEFINED_NAME = "does not exist"
+UNDEFINED = re.compile(
+    r"(?:(?:the )?(?:limit|value|expression|derivative|slope|it)(?: is| =)? )?"
+    r"(?:undefined|undef|not defined|dne|d\.n\.e|does(?: not|n't|nt) exist|do not exist|non-?existent|is not defined)",
+    re.IGNORECASE,
+)
 
 
 def canonical(text: str) -> str:
     """The one spelling of an answer that has several as a whole."""
-    return SYNONYMS.get(text.lower(), text)
+    spaced = " ".join(text.split())
+    if NO_SOLUTION.fullmatch(spaced) or spaced in FOREIGN_NO_SOLUTION:
+        return "\\emptyset"
+    return UNDEFINED_NAME if UNDEFINED.fullmatch(spaced) else SYNONYMS.get(spaced.lower(), text)
 
 
 def has_words(text: str) -> bool:
@@ -184,4 +198,5 @@ def _value(text: str) -> Fraction | None:
 def _based(text: str) -> tuple[str, str] | None:
     """(digits, base) of 101_2."""
     match = BASED.fullmatch(text)
-    return (match[1], str(SMALL.get(match[2], match[2]))) if match and match[1][0].isdigit() else None
+    base = (match[2] or match[3]) if match else ""
+    return (match[1], str(SMALL.get(base, base))) if match and match[1][0].isdigit() else None

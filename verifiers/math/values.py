@@ -142,7 +142,7 @@ def _contains(node: Any, operations) -> bool:  # type: ignore[no-untyped-def]
 def _is_piecewise(node: Any) -> bool:
     if not isinstance(node, tuple):
         return False
-    if node[0] == "call" and node[1] in OF_NUMBERS_ONLY and _letters(node):
+    if (node[0] == "mod" or (node[0] == "call" and node[1] in OF_NUMBERS_ONLY)) and _letters(node):
         return True
     return any(_is_piecewise(part) for part in node[1:])
 
