@@ -91,15 +91,19 @@ class WorkerProcess:
     async def _line(self, limit: float) -> bytes:
         """The next line; meanwhile, and now and then after it, the worker's memory is looked at."""
         assert self._process.stdout is not None
-        deadline = time.monotonic() + limit
-        while (left := deadline - time.monotonic()) > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(left, WATCH_EVERY_S)):
+        now = time.monotonic()
+        deadline = now + limit
+        while now < deadline:
+            try:
+                async with asyncio.timeout(min(deadline - now, WATCH_EVERY_S)):
                     line = await self._process.stdout.readline()
-                if time.monotonic() - self._looked > LOOK_EVERY_S:
-                    self._look()
-                return line
-            self._look()
+            except TimeoutError:
+                self._look()
+                now = time.monotonic()
+                continue
+            if now - self._looked > LOOK_EVERY_S:
+                self._look()
+            return line
         async with asyncio.timeout(GRACE_S):  # our own event loop may have been busy: an answer may be there already
             return await self._process.stdout.readline()
 
