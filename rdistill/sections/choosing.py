@@ -43,7 +43,7 @@ class VerifyConfig(Section):
     timeout_s: Annotated[float, Field(gt=0)] = 5
     """Wall-clock limit of one check; the worker is killed and the verdict is `unverifiable`."""
     memory_mb: Annotated[int, Field(ge=256)] = 2048
-    """Address space of one worker process, in MiB."""
+    """MiB: address space of one worker process, and resident memory of it and all that it started together."""
     max_bad_gold: Fraction = 0.1
     """Share of the problems whose gold answer may fail its own verifier; they are quarantined. More stops the run."""
 
