@@ -94,12 +94,13 @@ def _verifiers_disagree(config: "Config") -> Iterator[str]:
     if not any(spec.required for spec in specs):
         yield "verify.verifiers has none with required: true, so no sample could ever pass; require one"
     verify = config.verify
-    if verify.combine == "weighted" and verify.threshold is None:
+    is_weighted = "weighted" in (verify.combine, *verify.combine_in.values())
+    if is_weighted and verify.threshold is None:
         yield "verify.combine=weighted needs verify.threshold, the share of the votes' weight that has to pass; add it"
-    if verify.combine != "weighted" and verify.threshold is not None:
+    if not is_weighted and verify.threshold is not None:
         yield f"verify.threshold={verify.threshold:g} means nothing with verify.combine={verify.combine}; take it out"
     for number, spec in enumerate(specs):
-        if spec.weight != 1 and (verify.combine != "weighted" or not spec.required):
+        if spec.weight != 1 and not (is_weighted and spec.required):
             why = f"verify.combine={verify.combine}" if spec.required else "required: false"
             yield f"verify.verifiers.{number}.weight={spec.weight:g} means nothing with {why}; take it out"
         if spec.name == "agreement":

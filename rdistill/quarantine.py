@@ -87,7 +87,7 @@ async def _refusal(problem: Problem, pool: VerifierPool, config: Config) -> Refu
         votes = [(pool.specs[i], verdict) for i, verdict in sorted(found.items()) if pool.specs[i].required]
         if not any(verdict.reason in ACCIDENTS for _, verdict in votes):
             break
-    status = combine([v for _, v in votes], [s for s, _ in votes], config.verify)
+    status = combine([v for _, v in votes], [s for s, _ in votes], config.verify, problem.domain)
     refused = [Refusal(problem, spec, verdict) for spec, verdict in votes if verdict.status is not Status.PASS]
     return refused[0] if refused and status is not Status.PASS else None
 

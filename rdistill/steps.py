@@ -6,7 +6,7 @@ Every function takes (run, config, ledger) and returns what the manifest keeps a
 import asyncio
 import shutil
 from collections import Counter
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -134,24 +134,24 @@ def sample_statuses(config: Config, ledger: Ledger) -> dict[str, Status]:
     by_sample: dict[str, dict[str, Verdict]] = {}
     for verdict in ledger.rows(Verdict):
         by_sample.setdefault(verdict.sample_id, {})[verdict.verifier] = verdict
-    specs_of = _specs_by_sample(config, ledger, by_sample)
     return {
-        sample_id: combine([verdicts[s.name] for s in specs_of[sample_id]], specs_of[sample_id], config.verify)
-        for sample_id, verdicts in by_sample.items()
-        if all(s.name in verdicts for s in specs_of[sample_id])
+        sample_id: combine([by_sample[sample_id][s.name] for s in specs], specs, config.verify, domain)
+        for sample_id, domain, specs in _specs_by_sample(config, ledger, by_sample)
+        if all(s.name in by_sample[sample_id] for s in specs)
     }
 
 
-def _specs_by_sample(config: Config, ledger: Ledger, sample_ids: Container[str]) -> dict[str, list[VerifierSpec]]:
-    """The verifiers for each sample's domain; an answer that the student was asked for alone has no form."""
+def _specs_by_sample(
+    config: Config, ledger: Ledger, sample_ids: Container[str]
+) -> Iterator[tuple[str, str, list[VerifierSpec]]]:
+    """Each sample with its domain and its verifiers; an answer that the student was asked for alone has no form."""
     domain_of = {p.id: p.domain for p in ledger.rows(Problem)}
-    found = {}
     for sample in ledger.rows(Sample):
         if sample.id in sample_ids:
-            specs = applicable(config.verify.verifiers, domain_of[sample.problem_id])
+            domain = domain_of[sample.problem_id]
+            specs = applicable(config.verify.verifiers, domain)
             alone = sample.role == "student" and sample.sampling["mode"] == "direct"
-            found[sample.id] = without_form(specs) if alone else specs
-    return found
+            yield sample.id, domain, without_form(specs) if alone else specs
 
 
 def trainable_statuses(run: RunFolder, config: Config, ledger: Ledger) -> dict[str, Status]:

@@ -168,7 +168,10 @@ class Evaluation:
         specs = [without_form(applicable(self.pool.specs, p.domain)) for p in self.problems]
         names = [{spec.name for spec in by} for by in specs]
         verdicts = [[v for v in found if v.verifier in kept] for found, kept in zip(said_of, names, strict=True)]
-        statuses = [combine(found, by, self.config.verify) for found, by in zip(verdicts, specs, strict=True)]
+        statuses = [
+            combine(found, by, self.config.verify, problem.domain)
+            for found, by, problem in zip(verdicts, specs, self.problems, strict=True)
+        ]
         return [
             {
                 "problem_id": problem.id,

@@ -28,14 +28,19 @@ class VerifierSpec(Section):
     """Keyword arguments of its class."""
 
 
+Combine = Literal["all", "any", "weighted"]
+
+
 class VerifyConfig(Section):
     """Who decides what may be learned from, and within which limits."""
 
     verifiers: Annotated[list[VerifierSpec], Field(min_length=1)] = [VerifierSpec(name="math")]
     """Those that are required and judge a problem's domain vote on its samples."""
-    combine: Literal["all", "any", "weighted"] = "all"
+    combine: Combine = "all"
     """A sample passes if all votes pass it, if any does, or if those that do weigh enough. What is not known decides
     nothing: docs/verifiers.md has the tables."""
+    combine_in: dict[str, Combine] = {}
+    """Domains whose votes combine in another way, e.g. `{code: any}`."""
     threshold: Annotated[float, Field(gt=0, le=1)] | None = None
     """combine `weighted`: share of the votes' weight that has to pass."""
     workers: Positive = 2

@@ -223,7 +223,7 @@ class Sampler:
             return None
         specs = applicable(self._pool.specs, work.problem.domain)
         verdicts = work.verdicts[sample.id]
-        return combine([verdicts[spec.name] for spec in specs], specs, self._config.verify)
+        return combine([verdicts[spec.name] for spec in specs], specs, self._config.verify, work.problem.domain)
 
     def _outcome(self, work: "_Work") -> tuple[int, int]:
         """How many chains hold a sample that passed, and how many one that failed; hinted ones count if they passed."""

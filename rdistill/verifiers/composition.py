@@ -36,15 +36,16 @@ def without_form(specs: Sequence[VerifierSpec]) -> list[VerifierSpec]:
     return [spec for spec in specs if spec.name not in FORM_VERIFIERS] or list(specs)
 
 
-def combine(verdicts: Sequence[Verdict], specs: Sequence[VerifierSpec], verify: VerifyConfig) -> Status:
-    """One status for a sample from one verdict by each of `specs`."""
+def combine(verdicts: Sequence[Verdict], specs: Sequence[VerifierSpec], verify: VerifyConfig, domain: str) -> Status:
+    """One status for a sample of a problem of `domain`, from one verdict by each of `specs`."""
     votes = [(v.status, spec.weight) for v, spec in zip(verdicts, specs, strict=True) if spec.required]
     statuses = {status for status, _ in votes}
     if len(statuses) <= 1:  # unanimous, or nobody votes
         return statuses.pop() if statuses else Status.UNVERIFIABLE
-    if verify.combine == "weighted":
+    how = verify.combine_in.get(domain, verify.combine)
+    if how == "weighted":
         return _weigh(votes, verify.threshold)
-    decisive = Status.FAIL if verify.combine == "all" else Status.PASS
+    decisive = Status.FAIL if how == "all" else Status.PASS
     return decisive if decisive in statuses else Status.UNVERIFIABLE
 
 
@@ -68,11 +69,16 @@ def deciding_reason(verdicts: Sequence[Verdict], specs: Sequence[VerifierSpec], 
 
 
 def check_domains(config: Config, problems: Iterable[Problem]) -> None:
-    """Raises: ConfigError if no required verifier judges a problem's domain, or one names a domain that is nowhere."""
+    """Raises: ConfigError if no required verifier judges a problem's domain, or a domain is named that is nowhere."""
     specs = config.verify.verifiers
-    if all(spec.domains is None for spec in specs):
+    if all(spec.domains is None for spec in specs) and not config.verify.combine_in:
         return
     domains = {problem.domain for problem in problems}
+    if unknown := sorted(config.verify.combine_in.keys() - domains):
+        raise ConfigError(
+            f"verify.combine_in names {unknown[0]!r}, which no problem has; the domains are "
+            f"{', '.join(sorted(domains))}"
+        )
     for number, spec in enumerate(specs):
         if unknown := sorted({*(spec.domains or ())} - domains):
             raise ConfigError(

@@ -2,7 +2,7 @@
 
     async with VerifierPool([VerifierSpec(name="math")], workers=2, timeout_s=5) as pool:
         verdicts = await pool.check(problem, sample)
-        status = combine(verdicts, applicable(pool.specs, problem.domain), config.verify)
+        status = combine(verdicts, applicable(pool.specs, problem.domain), config.verify, problem.domain)
 
 Each process answers one request at a time. A check that passes its limit of time or memory is ended by SIGKILL, with
 all that it started, and its process replaced; time spent waiting for a free process, or on a heavy first import, does

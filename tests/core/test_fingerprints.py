@@ -57,6 +57,7 @@ EDITS: dict[str, tuple[Any, str | None]] = {
     "verify.verifiers.1.options.max_rationale_chars": (50, "generate"),
     "verify.timeout_s": (9, "generate"),
     "verify.combine": ("any", "generate"),
+    "verify.combine_in": ({"general": "any"}, "generate"),
     "verify.verifiers.0.timeout_s": (9, "generate"),
     "verify.verifiers.0.workers": (9, None),
     "verify.verifiers.0.domains": (["general"], "generate"),

@@ -94,6 +94,8 @@ def test_each_domain_has_its_own_verifiers_and_they_combine(run: RunFolder, ledg
     assert [v.verifier for v in ledger.rows(Verdict, sample_id=shape.id)] == ["format"]
     either = make_config(verify={"verifiers": [sums, {"name": "format"}], "combine": "any", "timeout_s": 60})
     assert steps.verify(run, either, ledger)["statuses"] == {"pass": 3}
+    here = {"combine_in": {"general": "any"}, "verifiers": [sums, {"name": "format"}], "timeout_s": 60}
+    assert steps.verify(run, make_config(verify=here), ledger)["statuses"] == {"pass": 3}
 
 
 def test_samples_without_a_gold_are_judged_together(run: RunFolder, ledger: Ledger) -> None:

@@ -30,6 +30,10 @@ TRUTH_TABLE = [
 ]
 
 
+def combined(found: list[Verdict], by: list[VerifierSpec], verify: VerifyConfig, domain: str = "general") -> Status:
+    return combine(found, by, verify, domain)
+
+
 def verdicts(*statuses: Status) -> list[Verdict]:
     return [Verdict(sample_id="s", verifier="v", version="1", status=s, reason=REASONS[s]) for s in statuses]
 
@@ -48,10 +52,17 @@ def specs(*weights: float, required: list[bool] | None = None) -> list[VerifierS
 @pytest.mark.parametrize(("a", "b", "every", "any_", "half", "most"), TRUTH_TABLE)
 def test_truth_table_of_two(a: Status, b: Status, every: Status, any_: Status, half: Status, most: Status) -> None:
     both, by = verdicts(a, b), specs(2, 1)
-    assert combine(both, by, rule("all")) is every
-    assert combine(both, by, rule("any")) is any_
-    assert combine(both, by, rule("weighted", 0.5)) is half
-    assert combine(both, by, rule("weighted", 0.9)) is most
+    assert combined(both, by, rule("all")) is every
+    assert combined(both, by, rule("any")) is any_
+    assert combined(both, by, rule("weighted", 0.5)) is half
+    assert combined(both, by, rule("weighted", 0.9)) is most
+
+
+def test_each_domain_may_combine_in_its_own_way() -> None:
+    verify, both = VerifyConfig(combine_in={"code": "any", "words": "weighted"}, threshold=0.9), specs(2, 1)
+    ways = [combined(verdicts(P, F), both, verify, domain) for domain in ("general", "code", "words")]
+    assert ways == [F, P, F]
+    assert combined(verdicts(F, P), both, VerifyConfig(combine="any", combine_in={"code": "all"}), "code") is F
 
 
 def test_the_table_in_the_docs_is_this_one(checkout: Path) -> None:
@@ -66,17 +77,17 @@ def test_the_table_in_the_docs_is_this_one(checkout: Path) -> None:
 @pytest.mark.parametrize("how", [("all",), ("any",), ("weighted", 0.5)])
 @pytest.mark.parametrize("status", [P, F, U])
 def test_one_vote_is_the_status_and_advice_changes_nothing(how: tuple, status: Status) -> None:
-    assert combine(verdicts(status), specs(1), rule(*how)) is status
+    assert combined(verdicts(status), specs(1), rule(*how)) is status
     for other in (P, F, U):
-        assert combine(verdicts(other, status), specs(1, 1, required=[False, True]), rule(*how)) is status
-        assert combine(verdicts(other), specs(1, required=[False]), rule(*how)) is U
-    assert combine([], [], rule(*how)) is U
+        assert combined(verdicts(other, status), specs(1, 1, required=[False, True]), rule(*how)) is status
+        assert combined(verdicts(other), specs(1, required=[False]), rule(*how)) is U
+    assert combined([], [], rule(*how)) is U
 
 
 def test_weights_that_only_add_up_to_the_threshold_reach_it() -> None:
-    assert combine(verdicts(P, P, F), specs(0.1, 0.2, 0.7), rule("weighted", 0.3)) is P
-    assert combine(verdicts(P, F, F), specs(0.1, 0.2, 0.7), rule("weighted", 0.3)) is F
-    assert combine(verdicts(P, U, F), specs(0.1, 0.2, 0.7), rule("weighted", 0.3)) is U
+    assert combined(verdicts(P, P, F), specs(0.1, 0.2, 0.7), rule("weighted", 0.3)) is P
+    assert combined(verdicts(P, F, F), specs(0.1, 0.2, 0.7), rule("weighted", 0.3)) is F
+    assert combined(verdicts(P, U, F), specs(0.1, 0.2, 0.7), rule("weighted", 0.3)) is U
 
 
 votes = st.lists(st.tuples(st.sampled_from([P, F, U]), st.floats(0.01, 100)), min_size=1, max_size=5)
@@ -89,9 +100,9 @@ rules = st.one_of(
 def test_what_is_decided_stays_so_however_the_unknown_turns_out(cast: list, verify: VerifyConfig) -> None:
     """And with nothing unknown there always is a decision."""
     by = specs(*(weight for _, weight in cast))
-    status = combine(verdicts(*(s for s, _ in cast)), by, verify)
+    status = combined(verdicts(*(s for s, _ in cast)), by, verify)
     outcomes = {
-        combine(verdicts(*filled), by, verify)
+        combined(verdicts(*filled), by, verify)
         for filled in itertools.product(*([P, F] if s is U else [s] for s, _ in cast))
     }
     assert U not in outcomes
@@ -104,8 +115,8 @@ def test_what_is_decided_stays_so_however_the_unknown_turns_out(cast: list, veri
 @given(votes)
 def test_all_and_any_are_weighted_with_the_highest_and_the_lowest_threshold(cast: list) -> None:
     found, by = verdicts(*(s for s, _ in cast)), specs(*(weight for _, weight in cast))
-    assert combine(found, by, rule("all")) is combine(found, by, rule("weighted", 1.0))
-    assert combine(found, by, rule("any")) is combine(found, by, rule("weighted", 1e-6))
+    assert combined(found, by, rule("all")) is combined(found, by, rule("weighted", 1.0))
+    assert combined(found, by, rule("any")) is combined(found, by, rule("weighted", 1e-6))
 
 
 def test_the_reason_is_that_of_a_vote_which_says_the_same() -> None:
@@ -133,6 +144,13 @@ def make_config(*verifiers: dict[str, Any], **verify: Any) -> Config:
 def problem(domain: str, gold: Any = "7") -> Problem:
     asked = [{"role": "user", "content": "3 + 4?"}]
     return Problem(id=domain, messages=asked, gold=gold, cluster="c", split="train", domain=domain)
+
+
+def test_a_domain_that_no_problem_has_combines_nothing() -> None:
+    config = make_config({"name": "math"}, combine_in={"sum": "any"})
+    with pytest.raises(ConfigError, match=r"combine_in names 'sum', which no problem has; the domains are sums"):
+        check_domains(config, [problem("sums")])
+    check_domains(config, [problem("sum")])
 
 
 def test_a_verifier_judges_the_domains_that_it_names(make, judge_all) -> None:
