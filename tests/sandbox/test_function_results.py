@@ -52,7 +52,7 @@ def test_what_is_no_plain_value_is_an_error(box, code, problem):
 
 FORGE = """
 import os
-for fd in range(3, 64):
+for fd in range(3, 1024):
     try: os.write(fd, b'{"step": -1, "value": true}\\n')
     except OSError: pass
 def f(n): return 5
@@ -68,7 +68,7 @@ def f(n): return 5
         "import os\ndef f(n): os._exit(0)",
         "import os, signal\ndef f(n): os.kill(os.getpid(), signal.SIGSEGV); os._exit(0)",
         FORGE,
-        "import os\nos.closerange(3, 64)\ndef f(n): return 5",
+        "import os\nos.closerange(3, 1024)\ndef f(n): return 5",
         "import builtins\nbuiltins.type = lambda *a: int\ndef f(n): raise KeyError",
     ],
 )
