@@ -49,26 +49,35 @@ def engine_arguments(folder: str, config: VllmConfig, seed: int, *, cpu: bool) -
 
 def vllm_identity(model: str, revision: str | None, config: VllmConfig) -> str:
     """The engine's identity, without starting it. Raises PrerequisiteError without vLLM or the model."""
-    dtype = resolved(config.dtype) if _on_cpu(config) else config.dtype
+    _set_environment(config)
+    dtype = resolved(config.dtype) if _on_cpu() else config.dtype
     shape = content_id(dtype, config.max_model_len)[:8]
     return f"vllm:{model_identity(model, revision)}:{shape}"
 
 
-def _on_cpu(config: VllmConfig) -> bool:
-    """Whether vLLM computes on the CPU here. It reads its environment when it is imported, so that is set before."""
+def _set_environment(config: VllmConfig) -> None:
+    """What vLLM reads when it is imported, where the user has not set it."""
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(config.cpu_kv_cache_gib))
     if (os.cpu_count() or 1) <= SMALL_CPU:
         # vLLM keeps a core free for its scheduler; on a small machine that is up to half of the computing.
         os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+
+
+def _on_cpu() -> bool:
+    """Whether vLLM computes on the CPU here. Raises PrerequisiteError without vLLM."""
     try:
         from vllm.platforms import current_platform
     except ImportError as error:
-        raise PrerequisiteError(
-            f"the vllm engine needs vLLM ({error}); pip install 'rdistill[gpu]', or on CPU: make setup"
-        ) from None
+        raise _missing(error) from None
     return current_platform.is_cpu()
+
+
+def _missing(error: ImportError) -> PrerequisiteError:
+    return PrerequisiteError(
+        f"the vllm engine needs vLLM ({error}); pip install 'rdistill[gpu]', or on CPU: make setup"
+    )
 
 
 @dataclass
@@ -119,11 +128,13 @@ class VllmEngine:
     ) -> "VllmEngine":
         """Load the model. Raises PrerequisiteError without vLLM, TeacherError if the engine does not start."""
         folder, identity = resolve_model(model, revision), vllm_identity(model, revision, config)
-        arguments = engine_arguments(folder, config, seed, cpu=_on_cpu(config))
+        arguments = engine_arguments(folder, config, seed, cpu=_on_cpu())
         try:
             from vllm.engine.arg_utils import AsyncEngineArgs
             from vllm.v1.engine.async_llm import AsyncLLM
-
+        except ImportError as error:
+            raise _missing(error) from None
+        try:
             # The name stands in metrics: no path of this machine.
             engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments, served_model_name=Path(folder).name))
         except Exception as error:
