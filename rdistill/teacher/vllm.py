@@ -1,15 +1,17 @@
 """The in-process vLLM engine: one asynchronous engine that many coroutines share.
 
 The same code on GPU and CPU. On CPU: eager, no chunked prefill (vLLM's CPU generator cannot rewind a seeded draw after
-a partial prefill), tcmalloc and OpenMP preloaded by whoever starts the process (rdistill.process).
+a partial prefill), tcmalloc and OpenMP preloaded by whoever starts the process (rdistill.process). On a small machine
+one process schedules and computes (docs/decisions/cpu_engine.md).
 """
 
 import asyncio
 import itertools
 import os
+import tempfile
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,25 +26,29 @@ from rdistill.teacher.engine import FAILED, REFUSED, Completion, Request
 from rdistill.teacher.rendering import chat_tokens, control_tokens
 
 SMALL_CPU = 4
-"""Cores up to which none is reserved for vLLM's scheduler process (measured on 2 cores: 1.9 times the tokens/s)."""
+"""Cores up to which none is reserved for vLLM's scheduler, which computes itself (docs/decisions/cpu_engine.md)."""
+ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+"""By its full name: on CPU vLLM takes "uni" for "mp", since it would not set OpenMP's variables; this module does."""
 
 
-def engine_arguments(folder: str, config: VllmConfig, seed: int, *, cpu: bool) -> dict[str, Any]:
-    """The vLLM engine's arguments for a config; those for a GPU can be tested anywhere."""
+def engine_arguments(folder: str, config: VllmConfig, seed: int, *, cores: int | None) -> dict[str, Any]:
+    """The vLLM engine's arguments for a config, on so many CPU cores or (None) on GPUs; all can be tested anywhere."""
     arguments: dict[str, Any] = {
         "model": folder,
         "dtype": config.dtype,
         "max_model_len": config.max_model_len,
         "max_num_seqs": config.max_num_seqs,
         "tensor_parallel_size": config.tensor_parallel_size,
-        "enforce_eager": cpu if config.enforce_eager is None else config.enforce_eager,
+        "enforce_eager": cores is not None if config.enforce_eager is None else config.enforce_eager,
         "enable_prefix_caching": True,
         "seed": seed,
     }
-    if cpu:
+    if cores is not None:
         # Small blocks: a shared prompt is cached by whole blocks, and worked examples fill only a few hundred tokens.
         batched = max(config.max_model_len, 4096)
         arguments["dtype"] = resolved(config.dtype)
+        if cores <= SMALL_CPU and config.tensor_parallel_size == 1:
+            arguments["distributed_executor_backend"] = ONE_PROCESS
         return arguments | {"enable_chunked_prefill": False, "max_num_batched_tokens": batched, "block_size": 32}
     return arguments | {"gpu_memory_utilization": config.gpu_memory_utilization}
 
@@ -58,11 +64,37 @@ def vllm_identity(model: str, revision: str | None, config: VllmConfig) -> str:
 def _set_environment(config: VllmConfig) -> None:
     """What vLLM reads when it is imported, where the user has not set it."""
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(config.cpu_kv_cache_gib))
-    if (os.cpu_count() or 1) <= SMALL_CPU:
+    if _cores() <= SMALL_CPU:
         # vLLM keeps a core free for its scheduler; on a small machine that is up to half of the computing.
         os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+
+
+def _cores() -> int:
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def openmp_variables(cores: int) -> dict[str, str]:
+    """OpenMP's variables for the one process that vLLM starts on a small machine.
+
+    They are vLLM's own (vllm.utils.ompmultiprocessing) but for the binding to cores: every thread that Python starts
+    there would inherit the first one's core, which halves the tokens/s on 2 cores.
+    """
+    return {"OMP_NUM_THREADS": str(cores), "KMP_BLOCKTIME": "5", "KMP_TPAUSE": "0"}
+
+
+@contextmanager
+def environment(variables: dict[str, str]) -> Iterator[None]:
+    """What a process started within inherits besides; what the user has set stays."""
+    added = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 def _on_cpu() -> bool:
@@ -115,9 +147,17 @@ class _Asked:
 class VllmEngine:
     """An Engine over vLLM's AsyncLLM. Build it with `await VllmEngine.start(...)`."""
 
-    def __init__(self, engine: Any, tokenizer: Any, identity: str, max_model_len: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        engine: Any,
+        tokenizer: Any,
+        identity: str,
+        max_model_len: int,
+        timeout_s: float,
+        sockets: "tempfile.TemporaryDirectory[str] | None" = None,
+    ) -> None:
         self.identity = identity
-        self._engine, self._tokenizer = engine, tokenizer
+        self._engine, self._tokenizer, self._sockets = engine, tokenizer, sockets
         self._control = control_tokens(tokenizer)
         self.max_model_len, self._timeout_s = max_model_len, timeout_s
         self._numbers = itertools.count()
@@ -128,18 +168,24 @@ class VllmEngine:
     ) -> "VllmEngine":
         """Load the model. Raises PrerequisiteError without vLLM, TeacherError if the engine does not start."""
         folder, identity = resolve_model(model, revision), vllm_identity(model, revision, config)
-        arguments = engine_arguments(folder, config, seed, cpu=_on_cpu())
+        arguments = engine_arguments(folder, config, seed, cores=_cores() if _on_cpu() else None)
         try:
             from vllm.engine.arg_utils import AsyncEngineArgs
             from vllm.v1.engine.async_llm import AsyncLLM
         except ImportError as error:
             raise _missing(error) from None
+        sockets = tempfile.TemporaryDirectory(prefix="rd-", ignore_cleanup_errors=True)
+        inherited = {"VLLM_RPC_BASE_PATH": sockets.name}
+        if arguments.get("distributed_executor_backend") == ONE_PROCESS:
+            inherited |= openmp_variables(_cores())
         try:
-            # The name stands in metrics: no path of this machine.
-            engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments, served_model_name=Path(folder).name))
+            with environment(inherited):
+                # The name stands in metrics: no path of this machine.
+                engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments, served_model_name=Path(folder).name))
         except Exception as error:
+            sockets.cleanup()
             raise TeacherError(f"vLLM cannot start {model!r}: {error}; see the log of this attempt") from error
-        return cls(engine, engine.get_tokenizer(), identity, config.max_model_len, timeout_s)
+        return cls(engine, engine.get_tokenizer(), identity, config.max_model_len, timeout_s, sockets)
 
     async def chat(self, messages: list[Message], request: Request) -> Completion:
         asked = self._asked(messages, request)
@@ -227,6 +273,8 @@ class VllmEngine:
             engine.shutdown()
             # vLLM shuts down once more as the interpreter ends, and stumbles over modules that are gone.
             engine.shutdown = lambda *_: None
+        if self._sockets is not None:
+            self._sockets.cleanup()  # vLLM leaves them behind
 
 
 def request_seed(messages: list[Message], request: Request) -> int:

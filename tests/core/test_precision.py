@@ -45,9 +45,9 @@ def test_a_gpu_decides_before_the_cpu_does(machine):
 
 def test_vllm_is_told_what_a_cpu_computes_in_and_on_a_gpu_left_to_choose(machine):
     machine()
-    assert engine_arguments("/m", VllmConfig(), 0, cpu=True)["dtype"] == "float32"
-    assert engine_arguments("/m", VllmConfig(dtype="bfloat16"), 0, cpu=True)["dtype"] == "bfloat16"
-    assert engine_arguments("/m", VllmConfig(), 0, cpu=False)["dtype"] == "auto"
+    assert engine_arguments("/m", VllmConfig(), 0, cores=2)["dtype"] == "float32"
+    assert engine_arguments("/m", VllmConfig(dtype="bfloat16"), 0, cores=2)["dtype"] == "bfloat16"
+    assert engine_arguments("/m", VllmConfig(), 0, cores=None)["dtype"] == "auto"
 
 
 def test_a_stage_trains_in_one_of_the_two_and_the_config_that_is_recorded_stays(machine):

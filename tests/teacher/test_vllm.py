@@ -1,7 +1,9 @@
 """The vLLM engine as far as it can be tested without its engine: arguments, seeds, and what it makes of outputs."""
 
 import asyncio
+import os
 from contextlib import aclosing
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from rdistill.config import VllmConfig
 from rdistill.errors import TeacherError
 from rdistill.teacher.engine import Request
-from rdistill.teacher.vllm import VllmEngine, engine_arguments, request_seed
+from rdistill.teacher.vllm import ONE_PROCESS, VllmEngine, engine_arguments, environment, openmp_variables, request_seed
 
 pytest.importorskip("vllm", reason="vLLM is not installed")
 ASKED = [{"role": "user", "content": "1 + 1?"}]
@@ -18,13 +20,38 @@ ASKED = [{"role": "user", "content": "1 + 1?"}]
 
 def test_arguments_for_gpus_and_for_cpu() -> None:
     config = VllmConfig(tensor_parallel_size=8, max_model_len=8192, gpu_memory_utilization=0.8)
-    gpu = engine_arguments("/m", config, 3, cpu=False)
+    gpu = engine_arguments("/m", config, 3, cores=None)
     assert (gpu["tensor_parallel_size"], gpu["gpu_memory_utilization"], gpu["enforce_eager"]) == (8, 0.8, False)
     assert gpu["max_model_len"] == 8192 and gpu["seed"] == 3 and "enable_chunked_prefill" not in gpu
-    cpu = engine_arguments("/m", config, 0, cpu=True)
+    cpu = engine_arguments("/m", config, 0, cores=64)
     assert cpu["enforce_eager"] is True and cpu["enable_chunked_prefill"] is False
     assert "gpu_memory_utilization" not in cpu and cpu["max_num_batched_tokens"] >= 8192
-    assert engine_arguments("/m", VllmConfig(enforce_eager=False), 0, cpu=True)["enforce_eager"] is False
+    assert engine_arguments("/m", VllmConfig(enforce_eager=False), 0, cores=64)["enforce_eager"] is False
+
+
+@pytest.mark.parametrize(("cores", "gpus", "expected"), [(2, 1, True), (4, 1, True), (5, 1, False), (2, 2, False)])
+def test_a_small_machine_schedules_and_computes_in_one_process(cores: int, gpus: int, expected: bool) -> None:
+    arguments = engine_arguments("/m", VllmConfig(tensor_parallel_size=gpus), 0, cores=cores)
+    assert (arguments.get("distributed_executor_backend") == ONE_PROCESS) is expected
+
+
+def test_vllm_has_the_executor_and_the_variables_of_the_one_process() -> None:
+    from vllm.utils import ompmultiprocessing
+    from vllm.utils.import_utils import resolve_obj_by_qualname
+    from vllm.v1.executor import Executor
+
+    assert issubclass(resolve_obj_by_qualname(ONE_PROCESS), Executor)
+    source = Path(ompmultiprocessing.__file__).read_text()
+    assert all(f'"{name}"' in source for name in openmp_variables(2))
+
+
+def test_what_the_user_set_stays_and_what_was_added_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("KMP_BLOCKTIME", raising=False)
+    with pytest.raises(KeyError), environment(openmp_variables(2)):
+        assert (os.environ["OMP_NUM_THREADS"], os.environ["KMP_BLOCKTIME"]) == ("7", "5")
+        raise KeyError
+    assert os.environ["OMP_NUM_THREADS"] == "7" and "KMP_BLOCKTIME" not in os.environ
 
 
 def test_a_seed_follows_from_what_is_asked() -> None:
