@@ -20,13 +20,14 @@ from rdistill.run import RunFolder
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
+ITEMS = 8
 SMALL = [
-    "prompts.sources.0.size=60",
+    "prompts.sources.0.size=40",
     "prompts.dev_fraction=0",
-    "teacher.max_samples=6",
     "sft.epochs=1",
     "dpo.epochs=1",
-    "evaluate.limit=16",
+    f"evaluate.limit={ITEMS}",
+    "evaluate.max_tokens={explain: 48, direct: 16}",
 ]
 
 
@@ -70,7 +71,7 @@ def test_scorecard_has_the_contract_s_shape(finished: RunFolder) -> None:
         assert set(modes) == ({"explain"} if model == "teacher" else {"explain", "direct"})
         for score in modes.values():
             low, high = score["accuracy_ci"]
-            assert score["n"] == 16 and 0 <= low <= score["accuracy"] <= high <= 1
+            assert score["n"] == ITEMS and 0 <= low <= score["accuracy"] <= high <= 1
             assert score["output_tokens_mean"] > 0 and set(score["latency_s"]) == {"p50", "p95", "p99"}
     assert card["pairs_invalid"] == 0 and card["leakage"] == 0
 
