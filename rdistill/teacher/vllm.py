@@ -47,7 +47,8 @@ def engine_arguments(folder: str, config: VllmConfig, seed: int, *, cores: int |
         # Small blocks: a shared prompt is cached by whole blocks, and worked examples fill only a few hundred tokens.
         batched = max(config.max_model_len, 4096)
         arguments["dtype"] = resolved(config.dtype)
-        if cores <= SMALL_CPU and config.tensor_parallel_size == 1:
+        binds = "VLLM_CPU_OMP_THREADS_BIND" in os.environ  # the user places the threads of vLLM's worker
+        if cores <= SMALL_CPU and config.tensor_parallel_size == 1 and not binds:
             arguments["distributed_executor_backend"] = ONE_PROCESS
         return arguments | {"enable_chunked_prefill": False, "max_num_batched_tokens": batched, "block_size": 32}
     return arguments | {"gpu_memory_utilization": config.gpu_memory_utilization}

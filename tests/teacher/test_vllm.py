@@ -35,6 +35,11 @@ def test_a_small_machine_schedules_and_computes_in_one_process(cores: int, gpus:
     assert (arguments.get("distributed_executor_backend") == ONE_PROCESS) is expected
 
 
+def test_whoever_places_vllms_threads_gets_vllms_own_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "0-1")
+    assert "distributed_executor_backend" not in engine_arguments("/m", VllmConfig(), 0, cores=2)
+
+
 def test_vllm_has_the_executor_and_the_variables_of_the_one_process() -> None:
     from vllm.utils import ompmultiprocessing
     from vllm.utils.import_utils import resolve_obj_by_qualname
