@@ -214,7 +214,8 @@ def verifier_digest(name: str) -> str:
         return file_digest(Path(name.rpartition(":")[0]), "verify.verifiers")
     if registry.is_first_party(name):
         return content_id([file_digest(p, name) for p in sorted(registry.folder(name).rglob("*.py"))])[:16]
-    return " ".join(registry.distribution(registry.find(name)))
+    other = registry.find(name)
+    return f"{other.distribution} {other.version}"
 
 
 def file_digest(path: Path, field: str) -> str:
@@ -394,6 +395,7 @@ def _run_child(stage: Stage, run: RunFolder, logs: Path, lock: int | None) -> di
     raise RdistillError(f"stage {stage.name} failed: {reason}; the whole story is in {log}")
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Versions of everything that could change a result."""
     found = {"rdistill": __version__, "python": platform.python_version()}

@@ -48,7 +48,7 @@ def test_judges_its_own_cases_right(name, options_of):
     assert result["wrong"] == []
 
 
-@pytest.mark.parametrize("name", [n for n in OWN if hasattr(registry.find(n).load(), "check_gold")])
+@pytest.mark.parametrize("name", [n for n in OWN if hasattr(registry.find(n).point.load(), "check_gold")])
 def test_the_gold_of_what_passes_is_not_quarantined(name, options_of):
     verifier = registry.create(name, options_of(name))
     rows = [row for row in read_cases(registry.folder(name) / "cases.jsonl") if row["expected"] == "pass"]

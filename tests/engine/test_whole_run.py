@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 ITEMS = 8
 SMALL = [
-    "prompts.sources.0.size=40",
+    "prompts.sources.0.size=30",
     "prompts.dev_fraction=0",
     "sft.epochs=1",
     "dpo.epochs=1",
@@ -124,7 +124,7 @@ def test_killed_generation_leaves_no_process_and_loses_nothing(
     process = subprocess.Popen([*command, "--run-dir", str(folder), "--until", "generate"], env=environment)
     run = RunFolder(folder)
     deadline = time.monotonic() + 300
-    while completions(run) < 40:
+    while completions(run) < 20:
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.2)
     process.send_signal(signal.SIGKILL)
