@@ -155,7 +155,7 @@ class Endpoint:
         return 200, json.dumps({"choices": [choice], "usage": usage}).encode()
 
     def __enter__(self) -> "Endpoint":
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -164,21 +164,6 @@ def marked_processes(mark: str) -> list[str]:
     return found
 
 
-def test_a_stage_trained_by_hand_is_done(finished: RunFolder, checkout: Path) -> None:
-    ranks = ["--num_accelerators", "2", "--master_port", "29611"]
-    script = [str(checkout / "pipelines/train_dpo.py"), str(finished.config), "dpo.beta=0.3"]
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / "deepspeed"), *ranks, *script],
-        env=os.environ | {"DS_ACCELERATOR": "cpu", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    ran, _ = again(finished, checkout, "dpo.beta=0.3", until="dpo")
-    assert ran == []
-
-
 def test_the_students_own_mistakes_become_pairs(finished: RunFolder, checkout: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(finished.root, tmp_path / "own", ignore=shutil.ignore_patterns("dpo"))
     run = RunFolder(folder)

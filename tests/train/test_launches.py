@@ -17,7 +17,7 @@ from train_helpers import EXACT, make_run, start
 from rdistill.config import dump_config, load_config
 from rdistill.errors import TrainError
 from rdistill.run import RunFolder
-from rdistill.stages import BY_NAME, fingerprints, write_manifest
+from rdistill.stages import BY_NAME, fingerprints, why_repair, why_rerun, write_manifest
 from rdistill.train.data import load_sft
 from rdistill.train.losses import span_loss
 from rdistill.train.packing import forward_logps, pack
@@ -110,19 +110,24 @@ def test_a_loss_that_is_not_finite_stops_the_stage(tmp_path):
         start(tmp_path, "sft", ranks=1)
 
 
-def test_the_script_runs_by_hand(tmp_path):
-    path = make_run(tmp_path)
-    command = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_accelerators", "1", "--master_port", "29611"]
-    done = subprocess.run(
-        [*command, str(ROOT / "pipelines" / "train_sft.py"), str(path), "sft.epochs=1"],
-        env=os.environ | {"DS_ACCELERATOR": "cpu", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert RunFolder(tmp_path).read_result("sft")["rows"] == 12
+def test_stages_trained_by_hand_are_done(tmp_path):
+    path, run = make_run(tmp_path), RunFolder(tmp_path)
+    for stage, ranks in (("sft", "1"), ("dpo", "2")):
+        command = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_accelerators", ranks]
+        done = subprocess.run(
+            [*command, "--master_port", "29611", str(ROOT / f"pipelines/train_{stage}.py"), str(path), "dpo.beta=0.3"],
+            env=os.environ | {"DS_ACCELERATOR": "cpu", "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert (run.read_result(stage)["rows"], run.read_result(stage)["ranks"]) == (12, int(ranks))
+        prints = fingerprints(load_config(path, ["dpo.beta=0.3"]))
+        assert why_rerun(BY_NAME[stage], run.read_manifest(stage), prints) is None
+        assert why_repair(BY_NAME[stage], run) is None
+    assert why_rerun(BY_NAME["dpo"], run.read_manifest("dpo"), fingerprints(load_config(path))) == "dpo.beta changed"
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
