@@ -6,6 +6,7 @@ one process schedules and computes (docs/decisions/cpu_engine.md).
 """
 
 import asyncio
+import functools
 import itertools
 import os
 import tempfile
@@ -15,6 +16,8 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from rdistill.answers import THINK_OPEN, ShownText, normalise_reasoning
 from rdistill.config import VllmConfig
@@ -72,9 +75,11 @@ def _set_environment(config: VllmConfig) -> None:
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 
 
+@functools.cache
 def _cores() -> int:
-    """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    """The physical CPU cores that this process may use, before any engine binds it to some of them."""
+    allowed = len(os.sched_getaffinity(0))
+    return min(allowed, psutil.cpu_count(logical=False) or allowed)
 
 
 def openmp_variables(cores: int) -> dict[str, str]:
