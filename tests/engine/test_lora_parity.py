@@ -19,8 +19,8 @@ from rdistill.train.save import _save
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
-QUESTIONS = ["What is 7 + 5?", "Name three fruits.", "A farm has 4 cows and 9 hens. How many animals?"]
-TOKENS = 16
+QUESTIONS = ["What is 7 + 5?", "Name three fruits.", "A farm has 4 cows and 9 hens. How many animals?", "Say hello."]
+TOKENS = 24
 
 
 def adapted(student: Path) -> torch.nn.Module:
