@@ -19,11 +19,16 @@ class Parts(NamedTuple):
 
 
 def split_answer(text: str, marker: str) -> Parts:
-    """Split at the last marker; the answer is the rest of that line."""
+    """Split at the last marker; the answer is the rest of that line.
+
+    A line that ends in a colon is a heading ("#### Final answer:" is Markdown too), and declares none.
+    """
     head, found, tail = text.rpartition(marker)
     if not found:
         return Parts(text.strip(), None)
     answer = tail.strip().split("\n", 1)[0].strip().removesuffix(".")
+    if answer.rstrip("*_ ").endswith((":", "：")):
+        return Parts(text.strip(), None)
     return Parts(head.strip(), answer or None)
 
 

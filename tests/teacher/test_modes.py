@@ -227,6 +227,9 @@ def test_the_loop_asks_until_there_is_no_call() -> None:
         ("a\n####", ("a", None)),
         ("a\n####\n\n 7 \n", ("a", "7")),
         ("", ("", None)),
+        ("#### 1. Add:\n3 + 4 = 7\n#### Final answer:\n7", ("#### 1. Add:\n3 + 4 = 7\n#### Final answer:\n7", None)),
+        ("a\n#### **Answer:**\n7", ("a\n#### **Answer:**\n7", None)),
+        ("a\n#### 10:30", ("a", "10:30")),
     ],
 )
 def test_the_answer_is_what_follows_the_last_marker(text: str, expected: tuple) -> None:
