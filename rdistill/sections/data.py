@@ -93,4 +93,4 @@ class AnswerConfig(Section):
     """The declared answer format."""
 
     marker: Annotated[str, Field(min_length=1)] = "####"
-    """What stands before the final answer, on the last line."""
+    """What stands before the final answer, on the last line. Before a line that ends in a colon it is a heading."""
