@@ -15,8 +15,10 @@ NO_BACKSLASH = re.compile(r"(?<![\\A-Za-z])boxed ?(?:\{|\(([^(){}\n]{1,80})\))|\
 
 def spell_boxes(text: str) -> str:
     """A text with its boxes in one spelling: \\boxed 5, boxed(5), boxed{5} and what is left of "\\b" read as a sign."""
+    if "box" not in text and "oxed{" not in text:
+        return text
     text = BARE_BOX.sub(r"\\boxed{\1}", text)
-    return NO_BACKSLASH.sub(lambda m: f"\\boxed{{{m[1]}}}" if m[1] else "\\boxed{", text) if "oxed" in text else text
+    return NO_BACKSLASH.sub(lambda m: f"\\boxed{{{m[1]}}}" if m[1] else "\\boxed{", text)
 
 
 def listed_boxes(text: str) -> list[str]:
@@ -50,6 +52,8 @@ def stated_boxes(text: str) -> list[Stated]:
 
 def box_spans(text: str) -> list[tuple[int, int, int]]:
     """(where it opens, where its contents start and end) of every closed, outermost \\boxed{...} or \\fbox{...}."""
+    if "box" not in text:
+        return []
     found: list[tuple[int, int, int]] = []
     starts: list[tuple[int, int, int]] = []  # of open boxes: (where it opens, start of contents, brace depth)
     depth = at = 0

@@ -112,6 +112,8 @@ def check_last_word(text: str, start: int, end: int, is_same: Callable[[str], bo
 def _spots(text: str) -> list[tuple[int, int]]:
     """(end, start) of the last phrases."""
     is_ascii = text.isascii()
+    if is_ascii and not any(char.isalpha() for char in text):
+        return []  # a bare number, as most answers are
     lower = text.lower() if is_ascii else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
     spots: dict[int, int] = {}
     for phrase in PHRASES if is_ascii else PHRASES + FOREIGN_PHRASES:
