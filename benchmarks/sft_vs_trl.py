@@ -8,7 +8,8 @@ as it is. Ours is the sft stage with one rank and the same 8 rows at a time; few
 Every token of a reply weighs 1, prompts nothing.
 Claims: at least 3 times the tokens a second of TRL, at most 0.6 of its memory, at least 0.9 of the bare loop's speed;
 losses within 1e-3 of TRL's at every step, in float32 within 1e-6. Whose rounding a difference is shows before the first
-update, beside plain transformers in float32, a row at a time: `first_loss_off_fp32`.
+update, beside plain transformers in float32, a row at a time: `first_loss_off_fp32`. What rounding does to TRL alone
+shows `trl_off_itself`: its model on the first batches, unchanged but for the padding, which no loss should depend on.
 Prints {"speed_ratio", "memory_ratio", "bare_ratio", "loss_max_rel_diff", "loss_max_rel_diff_fp32", "curves", ...}.
 """
 
@@ -21,6 +22,7 @@ from measured import finish
 
 CURVE = {"loss": "loss"}
 SETTINGS = {"micro_batch_size": versus.BATCH}
+PADDED_BATCHES = 3
 
 
 def settings(folder: Path) -> tuple[Any, Any, list[Any]]:
@@ -107,12 +109,48 @@ def plain(folder: Path) -> dict[str, Any]:
     return {"seconds": [], "curve": {"loss": [nats / count]}}
 
 
-SIDES = {"ours": ours, "trl": trl, "bare": bare, "plain": plain}
+def padded(folder: Path) -> dict[str, Any]:
+    """How far apart the first batches' losses are when TRL's model reads them with other padding, relative.
+
+    The model is TRL's: float32 weights, autocast to `dtype`. Rows are padded to the longest, as TRL does, 8 further, to
+    a multiple of 64 (TRL's pad_to_multiple_of), and not at all, one at a time.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config, _, groups = settings(folder)
+    model = AutoModelForCausalLM.from_pretrained(config.student.model, dtype=torch.float32).eval()
+    dtype = getattr(torch, config.sft.dtype)
+
+    def nats(rows: list[Any], width: int) -> float:
+        ids, labels = torch.zeros(len(rows), width, dtype=torch.long), torch.full((len(rows), width), -100)
+        mask = torch.zeros_like(ids)
+        for at, (tokens,) in enumerate(rows):
+            here = at, slice(len(tokens.ids))
+            ids[here], mask[here] = torch.tensor(tokens.ids), 1
+            labels[here] = torch.where(torch.tensor(tokens.weights) > 0, ids[here], -100)
+        with torch.no_grad(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
+        return float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="sum"))
+
+    apart = []
+    for start in range(0, min(PADDED_BATCHES * versus.BATCH, len(groups)), versus.BATCH):
+        rows = groups[start : start + versus.BATCH]
+        longest = max(len(tokens.ids) for (tokens,) in rows)
+        as_trl = nats(rows, longest)
+        others = [nats(rows, longest + 8), nats(rows, longest + -longest % 64)]
+        others.append(sum(nats([row], len(row[0].ids)) for row in rows))
+        apart.append([abs(other / as_trl - 1) for other in others])
+    return {"seconds": [], "curve": {"apart": apart}}
+
+
+SIDES = {"ours": ours, "trl": trl, "bare": bare, "plain": plain, "padded": padded}
 
 
 def main() -> None:
     args, rounds, exact = versus.measure(__file__, __doc__, "sft", SIDES, SETTINGS)
     (truth,) = rounds.pop("plain")[0]["curve"]["loss"]
+    apart = rounds.pop("padded")[0]["curve"]["apart"]
     found = {
         "speed_ratio": versus.speed_ratio(rounds["ours"], rounds["trl"]),
         "bare_ratio": versus.speed_ratio(rounds["ours"], rounds["bare"]),
@@ -120,6 +158,10 @@ def main() -> None:
         "loss_max_rel_diff": versus.largest_difference(rounds["ours"][0], rounds["trl"][0], "loss"),
         "loss_max_rel_diff_fp32": versus.largest_difference(exact["ours"][0], exact["trl"][0], "loss"),
         "first_loss_off_fp32": {side: abs(found[0]["curve"]["loss"][0] / truth - 1) for side, found in rounds.items()},
+        "trl_off_itself": max(max(batch) for batch in apart),
+        "trl_off_itself_by_padding": dict(
+            zip(("8_more", "to_64", "one_by_one"), zip(*apart, strict=True), strict=True)
+        ),
         "peak_rss_gb": {side: [r["peak_rss_gb"] for r in found] for side, found in rounds.items()},
         "curves": {side: found[0]["curve"]["loss"] for side, found in rounds.items()},
     }
