@@ -11,9 +11,10 @@ READY := .venv/.ready
 TORCH := $(shell grep '^torch==' requirements/cpu.lock)
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 JOBS ?= 2
+ENGINE_JOBS ?= 3
 TESTS := $(BIN)/python -m pytest -q -rs
-SIDE_BY_SIDE := --numprocesses $(JOBS) --dist loadfile
-QUICK_TESTS := $(TESTS) -m "not engine" $(SIDE_BY_SIDE)
+QUICK_TESTS := $(TESTS) -m "not engine" --dist loadfile --numprocesses $(JOBS)
+ENGINE_TESTS := $(TESTS) -m engine --dist loadfile --numprocesses $(ENGINE_JOBS)
 
 .PHONY: setup quickstart test check lint lock clean
 
@@ -35,10 +36,10 @@ $(READY): requirements/cpu.lock requirements/system.sh pyproject.toml
 quickstart: setup
 	$(BIN)/rdistill run configs/quickstart.yaml
 
-# Those on real models come second: no timing of a quick test suffers from them.
+# Those on real models come second: no timing of a quick test suffers from them. They wait often, so there is one more.
 test: setup
 	$(QUICK_TESTS)
-	$(TESTS) -m engine $(SIDE_BY_SIDE)
+	$(ENGINE_TESTS)
 
 lint: setup
 	$(BIN)/ruff format --check .

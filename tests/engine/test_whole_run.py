@@ -4,36 +4,17 @@ One small run is made once for all tests here; each test looks at, or changes, o
 """
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+from engine_helpers import ITEMS, SMALL, again, rdistill
 
 from rdistill.ledger import Ledger
 from rdistill.records import Example, Pair, Problem, Sample
 from rdistill.run import RunFolder
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
-
-ITEMS = 8
-SMALL = [
-    "prompts.sources.0.size=30",
-    "prompts.dev_fraction=0",
-    "sft.epochs=1",
-    "dpo.epochs=1",
-    f"evaluate.limit={ITEMS}",
-    "evaluate.max_tokens={explain: 48, direct: 16}",
-]
-
-
-def rdistill(*arguments: str, timeout_s: float = 800, **options: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rdistill.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False, **options)  # type: ignore[call-overload]
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +23,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> RunFol
     done = rdistill("run", str(checkout / "configs/quickstart.yaml"), *SMALL, "--run-dir", str(folder))
     assert done.returncode == 0, done.stderr[-3000:]
     return RunFolder(folder)
-
-
-def again(run: RunFolder, checkout: Path, *overrides: str, until: str | None = None) -> tuple[list[str], float]:
-    """Run once more; the stages that ran, and the seconds it took."""
-    started = time.monotonic()
-    until_option = ["--until", until] if until else []
-    arguments = ["run", str(checkout / "configs/quickstart.yaml"), *SMALL, *overrides, *until_option]
-    done = rdistill(*arguments, "--run-dir", str(run.root))
-    assert done.returncode == 0, done.stderr[-3000:]
-    ran = [line.split()[0] for line in done.stderr.splitlines() if " starts: " in line]
-    return ran, time.monotonic() - started
 
 
 def test_leaves_every_file_of_the_contract(finished: RunFolder) -> None:
@@ -113,55 +83,6 @@ def test_ask_answers_with_the_answer_alone(finished: RunFolder) -> None:
     concise, hidden, explain = answers
     assert concise["answer"] and 0 < concise["confidence"] <= 1 and concise["tokens"] > 0
     assert hidden["answer"] and explain["answer"] and explain["tokens"] > 0
-
-
-def test_killed_generation_leaves_no_process_and_loses_nothing(
-    finished: RunFolder, checkout: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "killed"
-    command = [sys.executable, "-m", "rdistill.cli", "run", str(checkout / "configs/quickstart.yaml"), *SMALL]
-    environment = os.environ | {"RDISTILL_TEST_MARK": folder.as_posix()}
-    process = subprocess.Popen([*command, "--run-dir", str(folder), "--until", "generate"], env=environment)
-    run = RunFolder(folder)
-    deadline = time.monotonic() + 300
-    while completions(run) < 20:
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.2)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    before = completions(run)
-    deadline = time.monotonic() + 15
-    while left := marked_processes(folder.as_posix()):
-        assert time.monotonic() < deadline, f"still there: {left}"
-        time.sleep(0.5)
-    again(run, checkout, until="generate")
-    result = run.read_manifest("generate")["result"]  # type: ignore[index]
-    assert result["completions_reused"] >= before
-    assert result["completions_asked"] + result["completions_reused"] == result["samples"]
-
-
-def completions(run: RunFolder) -> int:
-    import sqlite3
-
-    if not run.ledger.exists():
-        return 0
-    try:
-        with sqlite3.connect(f"file:{run.ledger}?mode=ro", uri=True) as db:
-            return db.execute("SELECT COUNT(*) FROM generations").fetchone()[0]
-    except sqlite3.OperationalError:
-        return 0
-
-
-def marked_processes(mark: str) -> list[str]:
-    """Processes whose environment carries the mark."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if mark.encode() in path.read_bytes() and "State:\tZ" not in (path.parent / "status").read_text():
-                found.append((path.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:80])
-        except OSError:
-            continue
-    return found
 
 
 def test_the_students_own_mistakes_become_pairs(finished: RunFolder, checkout: Path, tmp_path: Path) -> None:
