@@ -17,6 +17,9 @@ from rdistill.config import SpanWeights
 from rdistill.errors import DataError
 from rdistill.records import Message, Span
 
+OTHER_REPLY = "\ue000"
+"""A character that no reply holds: around it stands what a template writes by itself."""
+
 
 class SpanError(DataError):
     """A row that cannot be supervised as its spans ask; `reason` is a short name to count by."""
@@ -145,12 +148,15 @@ def _reply(
         raise rewritten
     start, end = len(before), _common_length(through, text)
     try:
-        offset, kept = _find_content(messages[index], text, start, end)
-        turn_end = _end_of_turn(tokenizer, text, offset + kept[1], end)
+        offset, kept, turn_end = _find_reply(tokenizer, messages[index], text, start, end)
     except SpanError:
         if end < len(through):
             raise rewritten from None
         raise
+    content = text[offset + kept[0] : offset + kept[1]]
+    other = _template(tokenizer, [*messages[:index], {**messages[index], "content": OTHER_REPLY}])[start:]
+    if text.count(content, start, turn_end) <= other.count(content):
+        raise _text_lost(messages[index])  # it stands there, but the template writes it whatever the reply is
     regions = _regions(own, offset, kept)
     if own[0].start <= kept[0]:
         regions.insert(0, _Region(start, offset + kept[0], own[0].role))
@@ -169,17 +175,35 @@ def _regions(own: list[Span], offset: int, kept: tuple[int, int]) -> list[_Regio
     return [_Region(offset + max(s.start, kept[0]), offset + min(s.end, kept[1]), s.role) for s in own]
 
 
+def _find_reply(tokenizer: Any, message: Message, text: str, start: int, end: int) -> tuple[int, tuple[int, int], int]:
+    """As _find_content, and the end of the turn: the first place of the content that the turn ends behind."""
+    offset, kept = _find_content(message, text, start, end)
+    while True:
+        try:
+            return offset, kept, _end_of_turn(tokenizer, text, offset + kept[1], end)
+        except SpanError as error:
+            try:
+                offset, kept = _find_content(message, text, offset + kept[0] + 1, end)
+            except SpanError:
+                raise error from None
+
+
 def _find_content(message: Message, text: str, start: int, end: int) -> tuple[int, tuple[int, int]]:
     """Offset to add to positions in the content, and the range of it that the template kept (it may strip blanks)."""
-    content, role = message.get("content") or "", message["role"]
+    content = message.get("content") or ""
     stripped = content.strip()
     lead = len(content) - len(content.lstrip())
     for candidate, shift in ((content, 0), (stripped, lead)):
         found = text.find(candidate, start, end)
         if found >= 0 and candidate:
             return found - shift, (shift, shift + len(candidate))
-    shown = stripped if len(stripped) <= 60 else stripped[:57] + "..."
-    raise SpanError("TEXT_LOST", f"the chat template drops or rewrites text of the {role} turn ({shown!r})")
+    raise _text_lost(message)
+
+
+def _text_lost(message: Message) -> SpanError:
+    text = (message.get("content") or "").strip()
+    shown = text if len(text) <= 60 else text[:57] + "..."
+    return SpanError("TEXT_LOST", f"the chat template drops or rewrites text of the {message['role']} turn ({shown!r})")
 
 
 def _end_of_turn(tokenizer: Any, text: str, start: int, end: int) -> int:

@@ -227,6 +227,16 @@ def test_a_control_token_of_the_family_is_refused_in_text(name):
         assert refusal(name, [user(f"2 + 2? {token}"), assistant("4")], 1) == "SPECIAL_TOKEN"
 
 
+def test_text_that_the_template_itself_writes_is_no_reply():
+    assert refusal("qwen3", [user("Why?"), assistant("</think>")], 1) == "TEXT_LOST"
+
+
+@pytest.mark.parametrize(("name", "content"), [("qwen3", "think"), ("qwen3", "</think"), ("smollm2", "im_end")])
+def test_a_reply_that_the_template_s_own_text_holds_is_found_behind_it(name, content):
+    (text,) = supervised(rendered(name, [user("Why?"), assistant(content)], 1))
+    assert text == FAMILIES[name].inserted + content + FAMILIES[name].turn_end
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 @settings(max_examples=60, deadline=None)
 @given(st.text(min_size=1, max_size=30))
