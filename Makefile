@@ -11,10 +11,9 @@ READY := .venv/.ready
 TORCH := $(shell grep '^torch==' requirements/cpu.lock)
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 JOBS ?= 2
-ENGINE_JOBS ?= 3
 TESTS := $(BIN)/python -m pytest -q -rs
-QUICK_TESTS := $(TESTS) -m "not engine" --dist loadfile --numprocesses $(JOBS)
-ENGINE_TESTS := $(TESTS) -m engine --dist loadfile --numprocesses $(ENGINE_JOBS)
+SIDE_BY_SIDE := --numprocesses $(JOBS) --dist loadfile
+QUICK_TESTS := $(TESTS) -m "not engine" $(SIDE_BY_SIDE)
 
 .PHONY: setup quickstart test check lint lock clean
 
@@ -36,10 +35,10 @@ $(READY): requirements/cpu.lock requirements/system.sh pyproject.toml
 quickstart: setup
 	$(BIN)/rdistill run configs/quickstart.yaml
 
-# Those on real models come second: no timing of a quick test suffers from them. They wait often, so there is one more.
+# Those on real models come second: no timing of a quick test suffers from them.
 test: setup
 	$(QUICK_TESTS)
-	$(ENGINE_TESTS)
+	$(TESTS) -m engine $(SIDE_BY_SIDE)
 
 lint: setup
 	$(BIN)/ruff format --check .
