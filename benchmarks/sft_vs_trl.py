@@ -91,22 +91,35 @@ def bare(folder: Path) -> dict[str, Any]:
     return found
 
 
+def nats(model: Any, rows: list[Any], width: int, dtype: Any) -> float:
+    """Summed loss of rows padded to `width`, by transformers alone: float32 weights under autocast to `dtype`."""
+    import torch
+
+    ids, labels = torch.zeros(len(rows), width, dtype=torch.long), torch.full((len(rows), width), -100)
+    mask = torch.zeros_like(ids)
+    for at, (tokens,) in enumerate(rows):
+        here = at, slice(len(tokens.ids))
+        ids[here], mask[here] = torch.tensor(tokens.ids), 1
+        labels[here] = torch.where(torch.tensor(tokens.weights) > 0, ids[here], -100)
+    with torch.no_grad(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
+    return float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="sum"))
+
+
+def one_by_one(model: Any, rows: list[Any], dtype: Any) -> float:
+    return sum(nats(model, [row], len(row[0].ids), dtype) for row in rows)
+
+
 def plain(folder: Path) -> dict[str, Any]:
-    """The first step's loss by transformers alone, in float32."""
+    """The first step's loss by transformers alone, in float32, a row at a time."""
     import torch
     from transformers import AutoModelForCausalLM
 
     config, _, groups = settings(folder)
     model = AutoModelForCausalLM.from_pretrained(config.student.model, dtype=torch.float32).eval()
-    nats, count = 0.0, 0
-    for (tokens,) in groups[: config.sft.batch_size]:
-        ids, is_target = torch.tensor([tokens.ids]), torch.tensor(tokens.weights) > 0
-        labels = torch.where(is_target, ids[0], -100)[1:]
-        with torch.no_grad():
-            logits = model(input_ids=ids).logits[0, :-1]
-        nats += float(torch.nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum"))
-        count += int((labels >= 0).sum())
-    return {"seconds": [], "curve": {"loss": [nats / count]}}
+    rows = groups[: config.sft.batch_size]
+    count = sum(weight > 0 for (tokens,) in rows for weight in tokens.weights[1:])
+    return {"seconds": [], "curve": {"loss": [one_by_one(model, rows, torch.float32) / count]}}
 
 
 def padded(folder: Path) -> dict[str, Any]:
@@ -122,24 +135,13 @@ def padded(folder: Path) -> dict[str, Any]:
     model = AutoModelForCausalLM.from_pretrained(config.student.model, dtype=torch.float32).eval()
     dtype = getattr(torch, config.sft.dtype)
 
-    def nats(rows: list[Any], width: int) -> float:
-        ids, labels = torch.zeros(len(rows), width, dtype=torch.long), torch.full((len(rows), width), -100)
-        mask = torch.zeros_like(ids)
-        for at, (tokens,) in enumerate(rows):
-            here = at, slice(len(tokens.ids))
-            ids[here], mask[here] = torch.tensor(tokens.ids), 1
-            labels[here] = torch.where(torch.tensor(tokens.weights) > 0, ids[here], -100)
-        with torch.no_grad(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-            logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
-        return float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="sum"))
-
     apart = []
     for start in range(0, min(PADDED_BATCHES * versus.BATCH, len(groups)), versus.BATCH):
         rows = groups[start : start + versus.BATCH]
         longest = max(len(tokens.ids) for (tokens,) in rows)
-        as_trl = nats(rows, longest)
-        others = [nats(rows, longest + 8), nats(rows, longest + -longest % 64)]
-        others.append(sum(nats([row], len(row[0].ids)) for row in rows))
+        as_trl = nats(model, rows, longest, dtype)
+        others = [nats(model, rows, width, dtype) for width in (longest + 8, longest + -longest % 64)]
+        others.append(one_by_one(model, rows, dtype))
         apart.append([abs(other / as_trl - 1) for other in others])
     return {"seconds": [], "curve": {"apart": apart}}
 
