@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from rdistill.answers import THINK_OPEN, ShownText, normalise_reasoning
+from rdistill.chat_template import try_template
 from rdistill.config import VllmConfig
 from rdistill.errors import PrerequisiteError, TeacherError
 from rdistill.models import model_identity, resolve_model
@@ -172,7 +173,11 @@ class VllmEngine:
     async def start(
         cls, model: str, revision: str | None, config: VllmConfig, *, seed: int = 0, timeout_s: float = 300
     ) -> "VllmEngine":
-        """Load the model. Raises PrerequisiteError without vLLM, TeacherError if the engine does not start."""
+        """Load the model.
+
+        Raises: PrerequisiteError without vLLM, or if the chat template never ends; TeacherError if the engine does not
+        start.
+        """
         folder, identity = resolve_model(model, revision), vllm_identity(model, revision, config)
         arguments = engine_arguments(folder, config, seed, cores=_cores() if _on_cpu() else None)
         try:
@@ -191,7 +196,13 @@ class VllmEngine:
         except Exception as error:
             sockets.cleanup()
             raise TeacherError(f"vLLM cannot start {model!r}: {error}; see the log of this attempt") from error
-        return cls(engine, engine.get_tokenizer(), identity, config.max_model_len, timeout_s, sockets)
+        started = cls(engine, engine.get_tokenizer(), identity, config.max_model_len, timeout_s, sockets)
+        try:
+            try_template(started._tokenizer)
+        except PrerequisiteError as error:
+            await started.close()
+            raise PrerequisiteError(f"{model!r}: {error}") from None
+        return started
 
     async def chat(self, messages: list[Message], request: Request) -> Completion:
         asked = self._asked(messages, request)

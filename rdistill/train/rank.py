@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from rdistill.chat_template import try_template
 from rdistill.config import Config, TrainConfig, load_config
 from rdistill.errors import RdistillError, kind_of
 from rdistill.models import load_plain
@@ -148,7 +149,10 @@ def leave(code: int) -> NoReturn:
 
 
 def load_tokenizer(folder: str | Path) -> Any:
-    """The model's tokenizer. Raises SpanError (a DataError) if its chat template cannot be trained with."""
+    """The model's tokenizer.
+
+    Raises: SpanError (a DataError) if its chat template cannot be trained with; PrerequisiteError if it never ends.
+    """
     from transformers import AutoTokenizer
 
     from rdistill.train.spans import check_template
@@ -156,6 +160,7 @@ def load_tokenizer(folder: str | Path) -> Any:
     tokenizer = load_plain(AutoTokenizer, folder)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    try_template(tokenizer)
     check_template(tokenizer)
     return tokenizer
 

@@ -282,6 +282,14 @@ def test_a_template_that_would_spoil_training_is_refused(place: Path, template: 
     assert "student.model='" in text and "/student'" in text and part in text and "take another model" in text
 
 
+def test_a_template_that_never_ends_is_ended(place: Path) -> None:
+    make_student(place / "student", "{% for i in range(99999) %}{{ range(99999)|sum }}{% endfor %}")
+    done = rdistill("check", "good.yaml", "student.model=student")
+    assert done.code == 3
+    text = sentence(done.err)
+    assert "student.model='" in text and "chat template takes more than 2 s" in text and "another model" in text
+
+
 @pytest.mark.parametrize(("missing", "code"), [("tokenizer.json", 3), ("model.safetensors", 3), ("config.json", 3)])
 def test_a_model_folder_that_is_not_whole_is_refused(place: Path, missing: str, code: int) -> None:
     make_student(place / "student", CHATML)
