@@ -63,13 +63,11 @@ async def _generate(config: Config, ledger: Ledger, problems: list[Problem]) -> 
     async with VerifierPool.of(config.verify) as pool, serving(start_teacher(config)) as engine:
         cached = CachedEngine(engine, ledger, config.teacher.concurrency)
         sampler = Sampler(config, cached, ledger, pool, tools)
-        with bar("generate", len(problems), "problems") as update:
-            tally = await sampler.run(
-                problems,
-                lambda t: update(t.problems, t.summary()),
-            )
+        asked = [p for p in problems if config.teacher.most_samples(p.pool)]
+        with bar("generate", len(asked), "problems") as update:
+            tally = await sampler.run(asked, lambda t: update(t.problems, t.summary()))
     return {
-        "problems": tally.problems,
+        "problems": len(problems),
         "problems_solved": tally.solved,
         "problems_with_pass_and_fail": tally.paired,
         "samples": tally.samples,

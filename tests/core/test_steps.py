@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from scripted import Reply, ScriptedEngine
 
-from rdistill import select, steps
+from rdistill import progress, select, steps
 from rdistill.config import Config
 from rdistill.errors import DataError
 from rdistill.infer import own_answers
@@ -53,6 +53,24 @@ def ledger(run: RunFolder) -> Iterator[Ledger]:
         question = [{"role": "user", "content": "What is 1 + 1?"}]
         ledger.write([Problem(id="p", messages=question, gold="2", cluster="c", split="train")])
         yield ledger
+
+
+def test_problems_that_are_not_to_be_asked_are_not_waited_for(
+    run: RunFolder, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def start_teacher(*_: Any) -> ScriptedEngine:
+        return ScriptedEngine(lambda *_: Reply("It is so.\n#### 2"))
+
+    monkeypatch.setattr(engine_starts, "start_teacher", start_teacher)
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.01)
+    twin = [{"role": "user", "content": "What is 3 - 1?"}]
+    ledger.write(
+        [Problem(id=f"d{i}", messages=twin, gold="2", cluster="c", split="train", pool="domain") for i in range(3)]
+    )
+    config = make_config(teacher={"model": "m", "max_samples": 1, "max_samples_by_pool": {"domain": 0}})
+    assert steps.generate(run, config, ledger)["problems"] == 4
+    assert {s.problem_id for s in ledger.rows(Sample)} == {"p"}
+    assert "generate: 0 of 1 problems" in capsys.readouterr().err
 
 
 def test_verify_judges_what_lacks_a_verdict_and_nothing_else(run: RunFolder, ledger: Ledger) -> None:
