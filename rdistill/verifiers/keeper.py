@@ -21,10 +21,11 @@ def main():
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    keeper = os.getpid()
     try:
         worker = os.fork()
         if worker == 0:
-            become(sys.argv[1:])
+            become(sys.argv[1:], keeper)
         let_go()
         code = wait_for(worker)
     finally:
@@ -32,12 +33,17 @@ def main():
     end_as(code)
 
 
-def become(command):
-    """Turn this process into the worker, in a group of its own: what it signals to its group does not reach here."""
+def become(command, keeper):
+    """Turn this process into the worker, in a group of its own: what it signals to its group does not reach here.
+
+    It dies with its keeper. Else it would hold its pipes, whose end the pool waits for, for ever.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         os.setsid()
-        os.execv(command[0], command)
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() == keeper:
+            os.execv(command[0], command)
     finally:
         os._exit(126)
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 
+import psutil
 import pytest
 
 from rdistill.config import VerifierSpec
@@ -11,6 +12,7 @@ from rdistill.errors import PrerequisiteError, VerifierError
 from rdistill.records import Reason, Status
 from rdistill.verifiers import lane
 from rdistill.verifiers.pool import VerifierPool
+from rdistill.verifiers.process import WorkerProcess
 
 MATH, FORMAT = VerifierSpec(name="math"), VerifierSpec(name="format")
 SLOW_PLUGIN = """
@@ -181,6 +183,36 @@ def test_a_plugin_that_cannot_start_again_is_an_error_not_a_hang(make, sleeps, t
 
     with pytest.raises(VerifierError, match="no such file"):
         asyncio.run(work())
+
+
+def test_a_worker_dies_with_its_keeper():
+    async def work():
+        async with VerifierPool([MATH], workers=1) as pool:
+            [worker] = pool._lanes[0].alive
+            below = psutil.Process(worker._process.pid).children()
+            worker._process.kill()
+            await worker._process.wait()
+            _, alive = psutil.wait_procs(below, timeout=5)
+            assert below and not alive
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_pool_that_is_closed_while_a_process_starts_does_not_hang(turns):
+    async def work():
+        group = lane.Lane({0: MATH}, 1, 5, 2048, guarded=False, probe=False)
+        started = asyncio.create_task(WorkerProcess.start(group.setup))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        time.sleep(0.3)  # a busy event loop: the process is there, and has one of its own, before we look again
+        started.cancel()
+        done, _ = await asyncio.wait([started], timeout=10)
+        assert done
+        if not started.cancelled():
+            await (await started).kill()
+
+    asyncio.run(work())
 
 
 def test_sympy_is_not_imported_until_needed(make, judge_all, tmp_path):
