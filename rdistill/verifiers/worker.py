@@ -14,12 +14,10 @@ accidents (changed input, patched modules), and each plug-in runs in processes o
 """
 
 import builtins
-import ctypes
 import faulthandler
 import json
 import os
 import resource
-import signal
 import sys
 import threading
 import time
@@ -32,7 +30,6 @@ from rdistill.records import Problem, Reason, Sample, Status, Verdict
 from rdistill.verifiers import protocol, registry
 
 MAX_DETAIL = protocol.MAX_DETAIL
-PR_SET_PDEATHSIG = 1
 GUARDED = (builtins, json, os, sys, time, records, records.Verdict, records.Sample, records.Problem, protocol, registry)
 
 
@@ -54,10 +51,9 @@ class Pipe:
 
 
 def limit_process(memory_mb: int) -> None:
-    """Bound the memory of this process, dump no core, and die with the keeper."""
+    """Bound the memory of this process, and dump no core."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     faulthandler.enable()
 
 

@@ -185,15 +185,18 @@ def test_a_plugin_that_cannot_start_again_is_an_error_not_a_hang(make, sleeps, t
         asyncio.run(work())
 
 
-def test_a_worker_dies_with_its_keeper():
+def test_a_busy_worker_dies_with_its_keeper(make, sleeps):
     async def work():
-        async with VerifierPool([MATH], workers=1) as pool:
+        async with VerifierPool([VerifierSpec(name=sleeps)], workers=1, timeout_s=30) as pool:
             [worker] = pool._lanes[0].alive
+            check = asyncio.create_task(pool.check(*make("20", "x")))
+            await asyncio.sleep(0.5)
             below = psutil.Process(worker._process.pid).children()
             worker._process.kill()
-            await worker._process.wait()
             _, alive = psutil.wait_procs(below, timeout=5)
             assert below and not alive
+            [verdict] = await check
+            assert verdict.reason is Reason.VERIFIER_ERROR and "SIGKILL" in verdict.detail
 
     asyncio.run(work())
 
