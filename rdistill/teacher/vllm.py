@@ -25,6 +25,7 @@ from rdistill.config import VllmConfig
 from rdistill.errors import PrerequisiteError, TeacherError
 from rdistill.models import model_identity, resolve_model
 from rdistill.precision import resolved
+from rdistill.process import find_openmp
 from rdistill.records import Message, content_id
 from rdistill.teacher.engine import FAILED, REFUSED, Completion, Request
 from rdistill.teacher.rendering import chat_tokens, control_tokens
@@ -90,6 +91,15 @@ def openmp_variables(cores: int) -> dict[str, str]:
     there would inherit the first one's core, which halves the tokens/s on 2 cores.
     """
     return {"OMP_NUM_THREADS": str(cores), "KMP_BLOCKTIME": "5", "KMP_TPAUSE": "0"}
+
+
+def may_fork(arguments: dict[str, Any]) -> bool:
+    """Whether the engine's one process may be a copy of this one, which has imported all of vLLM already.
+
+    Not with another OpenMP than Intel's: its threads are lost in the copy, which would wait for them.
+    """
+    one_process = arguments.get("distributed_executor_backend") == ONE_PROCESS
+    return one_process and str(find_openmp()) in os.environ.get("LD_PRELOAD", "").split(":")
 
 
 @contextmanager
@@ -192,7 +202,10 @@ class VllmEngine:
         try:
             with environment(inherited):
                 # The name stands in metrics: no path of this machine.
-                engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments, served_model_name=Path(folder).name))
+                settings = AsyncEngineArgs(**arguments, served_model_name=Path(folder).name).create_engine_config()
+                if may_fork(arguments):
+                    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"  # on CPU vLLM has just set "spawn"
+                engine = AsyncLLM.from_vllm_config(settings)
         except Exception as error:
             sockets.cleanup()
             raise TeacherError(f"vLLM cannot start {model!r}: {error}; see the log of this attempt") from error

@@ -12,13 +12,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
 from rdistill import errors
 from rdistill.config import Config, TrainConfig
 from rdistill.errors import RdistillError, TrainError
-from rdistill.precision import resolved
 from rdistill.process import child_environment, find_openmp, find_tcmalloc, last_error_line
 from rdistill.progress import bar
 from rdistill.run import RunFolder
@@ -45,7 +45,6 @@ def launch(stage: str, run: RunFolder, config: Config) -> None:
     with log_path.open("w", buffering=1) as log:
         for line in hardware_notes(ranks, on_gpu=gpus > 0):
             print(line, file=log)
-        print(f"numbers: {resolved(settings.dtype)}", file=log)
         print(" ".join(command), file=log)
         with _group(command, environment) as process:
             _follow(stage, process, log)
@@ -67,6 +66,9 @@ def deepspeed_command(
 
 
 def count_gpus() -> int:
+    if version("torch").endswith("+cpu"):
+        return 0  # torch itself would take seconds to say so
+
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0

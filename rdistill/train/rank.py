@@ -44,11 +44,15 @@ def main(name: str, stage: Callable[[RunFolder, Config], None], argv: list[str] 
         assert config.run_dir is not None
         prepare_process()
         run = RunFolder(config.run_dir)
-        by_hand = os.environ["RANK"] == "0" and not os.environ.get(WATCH_STDIN)
+        is_first = os.environ["RANK"] == "0"
+        by_hand = is_first and not os.environ.get(WATCH_STDIN)
         if by_hand:
             say_what_is_missing()
+        config_here = with_dtype(config, name)
+        if is_first:
+            print(f"numbers: {getattr(config_here, name).dtype}", flush=True)
         with recorded(name, run, config) if by_hand else contextlib.nullcontext():
-            stage(run, with_dtype(config, name))
+            stage(run, config_here)
     except RdistillError as error:
         print(f"{kind_of(error)}: {error}", file=sys.stderr, flush=True)
         return error.exit_code

@@ -97,5 +97,5 @@ def test_blocks_are_found_in_linear_time():
         "```f\n",
     ):
         started = time.monotonic()
-        extract_code(block * (1_000_000 // len(block)), "f")
-        assert time.monotonic() - started < 20
+        extract_code(block * (250_000 // len(block)), "f")
+        assert time.monotonic() - started < 5

@@ -11,6 +11,7 @@ import pytest
 
 from rdistill.config import VllmConfig
 from rdistill.errors import TeacherError
+from rdistill.teacher import vllm
 from rdistill.teacher.engine import Request
 from rdistill.teacher.vllm import ONE_PROCESS, VllmEngine, engine_arguments, environment, openmp_variables, request_seed
 
@@ -48,6 +49,23 @@ def test_vllm_has_the_executor_and_the_variables_of_the_one_process() -> None:
     assert issubclass(resolve_obj_by_qualname(ONE_PROCESS), Executor)
     source = Path(ompmultiprocessing.__file__).read_text()
     assert all(f'"{name}"' in source for name in openmp_variables(2))
+
+
+@pytest.mark.parametrize(
+    ("backend", "found", "preloaded", "expected"),
+    [
+        (ONE_PROCESS, "/venv/libiomp5.so", "/lib/libtcmalloc.so.4:/venv/libiomp5.so", True),
+        (ONE_PROCESS, "/venv/libiomp5.so", "/lib/libtcmalloc.so.4", False),
+        (ONE_PROCESS, None, "", False),
+        (None, "/venv/libiomp5.so", "/venv/libiomp5.so", False),
+    ],
+)
+def test_the_engine_is_a_copy_of_this_process_only_where_its_threads_survive_that(
+    monkeypatch: pytest.MonkeyPatch, backend: str | None, found: str | None, preloaded: str, expected: bool
+) -> None:
+    monkeypatch.setattr(vllm, "find_openmp", lambda: found and Path(found))
+    monkeypatch.setenv("LD_PRELOAD", preloaded)
+    assert vllm.may_fork({"distributed_executor_backend": backend} if backend else {}) is expected
 
 
 def test_what_the_user_set_stays_and_what_was_added_goes(monkeypatch: pytest.MonkeyPatch) -> None:
