@@ -7,6 +7,7 @@ Intel's OpenMP nearly double the speed of training and sampling, and can only be
 import ctypes
 import importlib.metadata
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -83,6 +84,15 @@ def watch_over_children() -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask Linux to kill this process when its parent dies, so that a killed run leaves nothing behind."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we asked
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def prepare_this_process() -> None:

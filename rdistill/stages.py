@@ -31,7 +31,7 @@ from rdistill.config import Config
 from rdistill.errors import ConfigError, RdistillError, first_cause, is_disk_full, kind_of, no_space
 from rdistill.ledger import Ledger
 from rdistill.outputs import damaged_output, describe_outputs
-from rdistill.process import child_environment, last_error_line, watch_over_children
+from rdistill.process import child_environment, die_with_parent, last_error_line, watch_over_children
 from rdistill.records import Example, Pair, Sample, Verdict, content_id
 from rdistill.run import RunFolder, write_durable
 
@@ -423,17 +423,6 @@ def checkout() -> dict[str, str] | None:
     except (OSError, subprocess.SubprocessError):
         pass  # no git, or no checkout
     return None
-
-
-def die_with_parent(parent: int) -> None:
-    """Ask Linux to kill this process when its parent dies, so that a killed run leaves nothing behind."""
-    import ctypes
-
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before we asked
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main() -> None:

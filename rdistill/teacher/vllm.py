@@ -25,7 +25,7 @@ from rdistill.config import VllmConfig
 from rdistill.errors import PrerequisiteError, TeacherError
 from rdistill.models import model_identity, resolve_model
 from rdistill.precision import resolved
-from rdistill.process import find_openmp
+from rdistill.process import die_with_parent, find_openmp
 from rdistill.records import Message, content_id
 from rdistill.teacher.engine import FAILED, REFUSED, Completion, Request
 from rdistill.teacher.rendering import chat_tokens, control_tokens
@@ -100,6 +100,12 @@ def may_fork(arguments: dict[str, Any]) -> bool:
     """
     one_process = arguments.get("distributed_executor_backend") == ONE_PROCESS
     return one_process and str(find_openmp()) in os.environ.get("LD_PRELOAD", "").split(":")
+
+
+@functools.cache
+def copies_die_with_this_process() -> None:
+    """vLLM gives its process a title, which wipes the mark that the watchdog looks for."""
+    os.register_at_fork(after_in_child=lambda: die_with_parent(os.getppid()))
 
 
 @contextmanager
@@ -205,6 +211,7 @@ class VllmEngine:
                 settings = AsyncEngineArgs(**arguments, served_model_name=Path(folder).name).create_engine_config()
                 if may_fork(arguments):
                     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"  # on CPU vLLM has just set "spawn"
+                    copies_die_with_this_process()
                 engine = AsyncLLM.from_vllm_config(settings)
         except Exception as error:
             sockets.cleanup()

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from engine_helpers import SMALL, again
 
@@ -27,9 +28,12 @@ def test_killed_generation_leaves_no_process_and_loses_nothing(checkout: Path, t
     while completions(run) < 20:
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.2)
+    below = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = completions(run)
+    _, alive = psutil.wait_procs(below, timeout=15)
+    assert below and not alive
     deadline = time.monotonic() + 15
     while left := marked_processes(folder.as_posix()):
         assert time.monotonic() < deadline, f"still there: {left}"
