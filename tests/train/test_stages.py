@@ -93,11 +93,10 @@ def test_simpo_on_two_ranks_computes_no_reference_and_says_what_it_lost(one_rank
     assert "reference_seconds" not in result
 
 
-@pytest.mark.parametrize("cadence", ["sft.save_every=2", "sft.save_every_s=0.001"])
-def test_a_killed_training_goes_on_from_its_checkpoint(one_rank, tmp_path, cadence):
+def test_a_killed_training_goes_on_from_its_checkpoint(one_rank, tmp_path):
     options = {**EXACT, "ranks": 1, "epochs": 2}
     started = subprocess.Popen(
-        [sys.executable, "-m", "rdistill.train.sft", str(make_run(tmp_path)), cadence]
+        [sys.executable, "-m", "rdistill.train.sft", str(make_run(tmp_path)), "sft.save_every=2"]
         + [f"sft.{k}={v}" for k, v in options.items()],
         cwd=ROOT,
     )
