@@ -22,7 +22,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 def main():
     settings = json.loads(sys.argv[1])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, leave)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() not in (0, settings["parent"]):  # 0: it is outside this process namespace
@@ -40,6 +40,12 @@ def main():
     finally:
         sweep()
     sys.exit(code)
+
+
+def leave(number, _):
+    """End here and now: an exception could be raised a second time, in the middle of the sweep that it leads to."""
+    sweep()
+    os._exit(128 + number)
 
 
 def become(settings, arguments, supervisor):

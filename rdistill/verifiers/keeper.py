@@ -17,7 +17,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, leave)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -31,6 +31,12 @@ def main():
     finally:
         sweep()
     end_as(code)
+
+
+def leave(number, _):
+    """End here and now: an exception could be raised a second time, in the middle of the sweep that it leads to."""
+    sweep()
+    os._exit(128 + number)
 
 
 def become(command, keeper):

@@ -9,11 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from rdistill.config import VerifierSpec
 from rdistill.records import Reason, Status
 from rdistill.verifiers.pool import VerifierPool
+from rdistill.verifiers.process import KEEPER
 
 EATS = "import time; kept = b'x' * ({} << 20); time.sleep(60)"
 PLUGIN = """
@@ -102,6 +104,22 @@ def test_the_memory_of_its_children_counts(make, starts, tmp_path):
     assert (many.status, many.reason) == (Status.UNVERIFIABLE, Reason.VERIFIER_ERROR)
     assert many.detail == "it and what it started held more than 400 MiB of memory" and took < 40 and not left
     assert few.status is Status.PASS
+
+
+def test_a_keeper_that_is_told_to_end_many_times_leaves_no_daemon():
+    """The pool says it twice, one soon after the other: a worker holds too much, and is replaced."""
+    mark = f"{50 + os.getpid() / 1e7:.7f}"
+    worker = ["/bin/sh", "-c", f"setsid sleep {mark} & setsid sleep {mark} & wait"]
+    for delay_us in range(0, 160, 4):
+        keeper = subprocess.Popen([sys.executable, "-I", "-S", KEEPER, *worker], start_new_session=True)
+        time.sleep(0.06)
+        for _ in range(12):
+            keeper.send_signal(signal.SIGTERM)
+            until = time.perf_counter() + delay_us / 1e6
+            while time.perf_counter() < until:
+                pass
+        assert keeper.wait(10) == 128 + signal.SIGTERM or keeper.returncode == -signal.SIGTERM
+    assert not [p.pid for p in psutil.process_iter(["cmdline"]) if mark in (p.info["cmdline"] or [])]
 
 
 def test_the_memory_of_daemons_counts_though_every_check_is_quick(make, starts, tmp_path):
