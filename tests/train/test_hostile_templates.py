@@ -65,7 +65,11 @@ def test_what_fills_memory_is_ended(attack):
         try_template(tiny_tokenizer(FILLS_MEMORY[attack]))
 
 
-def test_a_good_template_passes_and_one_that_is_refused_is_not_judged_here():
-    try_template(tiny_tokenizer())
-    try_template(tiny_tokenizer("{{ raise_exception('no system role') }}"))
-    try_template(tiny_tokenizer("{{ not a template"))
+def test_a_good_template_passes_and_one_that_refuses_is_judged_elsewhere():
+    good = tiny_tokenizer()
+    try_template(good)
+    assert check_template(good).num_supervised > 0
+    for refuses in ("{{ raise_exception('no system role') }}", "{{ not a template"):
+        try_template(tiny_tokenizer(refuses))
+        with pytest.raises(SpanError):
+            check_template(tiny_tokenizer(refuses))
